@@ -1,14 +1,14 @@
 """The engine's language: what one may ask of a device, and what it answers. No torch, so that the web may import it.
 
-Every question is a frozen struct; `ANSWERS` names the struct that each is answered with. The same structs travel
+Every question is a frozen struct, answered by the struct of the same name with `Answer` behind it. The same structs travel
 inside a process, over a Unix socket and over a network (`wire.py`), so an engine gives the same answers near and far.
 
 Units: an activation is the length that a feature adds along its unit decoder vector ("folded"). Positions count from
 the first token of the prompt, BOS included; nothing is ever trimmed here. Arrays are numpy, little-endian, C order.
 """
 
-from typing import Any, Literal, Protocol
 from collections.abc import AsyncIterator
+from typing import Any, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -398,9 +398,7 @@ Answer = (
 
 # --- when it does not work ----------------------------------------------------------------------------------------
 
-FailureKind = Literal[
-    "bad_request", "too_long", "unknown", "busy", "unavailable", "out_of_memory", "internal"
-]
+FailureKind = Literal["bad_request", "too_long", "unknown", "busy", "unavailable", "out_of_memory", "internal"]
 
 STATUS: dict[FailureKind, int] = {
     "bad_request": 400,
