@@ -1,0 +1,156 @@
+"""Every setting and every limit, as data: its name, default and unit, and one sentence on what it does.
+
+The environment variable of a setting is its name in capitals behind `GEMLENS_`; the command line's flag is its name
+with dashes. `.env.example` and the table in `docs/settings.md` are written from here (`python -m app.settings`), and a
+test fails when they differ.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "GEMLENS_"
+
+
+class Settings(BaseSettings):
+    """What a person may choose. Limits carry their unit in their name."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+    )
+
+    home: Path = Field(
+        Path("~/.gemlens"), description="Folder of the database, converted models and caches; made on first use."
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on. Anything but loopback is a shared server.")
+    port: int = Field(3000, ge=1, le=65535, description="Port to listen on.")
+    base_path: str = Field(
+        "", description="Path prefix under which a proxy shows the site, such as /gemlens; empty for none."
+    )
+    allowed_hosts: str = Field(
+        "", description="Host names, separated by commas, that requests may name besides loopback's; * for any."
+    )
+    frame_ancestors: str = Field(
+        "*", description="Who may show embeds in a frame, as in Content-Security-Policy; other pages are never framed."
+    )
+    trusted_proxies: str = Field(
+        "127.0.0.1", description="Addresses, separated by commas, whose X-Forwarded-* headers are believed."
+    )
+
+    database_url: str | None = Field(
+        None, description="A Postgres 16 or newer with pgvector; without it the embedded one under the home is used."
+    )
+    database_pool: int = Field(8, ge=1, le=100, description="Connections that the web process keeps to Postgres.")
+    statement_timeout_ms: int = Field(2000, ge=0, description="Longest statement of a page, in milliseconds.")
+    lock_timeout_ms: int = Field(1000, ge=0, description="Longest wait for a lock of a page, in milliseconds.")
+
+    model: str = Field("gemma-3-270m", description="The model that the engine loads, by its id.")
+    model_path: Path | None = Field(
+        None, description="A folder of safetensors or a GGUF file to load instead of fetching the model."
+    )
+    engines: str = Field(
+        "",
+        description="Engines elsewhere, as model=address separated by commas (gemma-3-4b-it=http://gpu1:5002); "
+        "with it no engine is started here.",
+    )
+    engine_listen: str = Field(
+        "", description="Where `gemlens engine` listens: unix:/path or host:port; empty for a socket under the home."
+    )
+    engine_secret: str | None = Field(
+        None, description="Shared secret between the web and engines that listen on a port."
+    )
+    device: str = Field("auto", description="Device of the engine: auto, cpu, cuda, cuda:1 or mps.")
+    dtype: str = Field("auto", description="Number format of the model: auto, bfloat16 or float32.")
+    threads: int = Field(0, ge=0, description="CPU threads of the engine; 0 chooses by what the machine has.")
+    offline: bool = Field(False, description="Never ask the Hugging Face hub; HF_HUB_OFFLINE=1 does the same.")
+    device_mib: int = Field(
+        0, ge=0, description="Most memory on the device for dictionaries and caches, in MiB; 0 chooses by the device."
+    )
+    host_mib: int = Field(2048, ge=0, description="Most host memory for dictionaries not on the device, in MiB.")
+    cache_mib: int = Field(128, ge=0, description="Most memory for recent prompts' site activations, in MiB.")
+
+    max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body, in bytes.")
+    max_prompt_tokens: int = Field(1024, ge=2, description="Longest prompt, in tokens.")
+    max_query_bytes: int = Field(
+        2048, ge=256, description="Longest prompt kept in an address, in bytes; longer ones need a saved view."
+    )
+    max_generated_tokens: int = Field(256, ge=1, description="Longest continuation, in tokens.")
+    max_search_characters: int = Field(500, ge=1, description="Longest search text, in characters.")
+    max_page_rows: int = Field(200, ge=1, description="Rows on one page of a list.")
+    max_top_features: int = Field(100, ge=1, description="Strongest features that may be asked for per token.")
+    queue_limit: int = Field(
+        32, ge=1, description="Requests that may wait for the engine; the next one is told to come back."
+    )
+    engine_timeout_seconds: float = Field(60.0, gt=0, description="Longest wait for one answer of the engine.")
+    drain_seconds: float = Field(20.0, ge=0, description="Time that running work gets to finish at shutdown.")
+    log_format: str = Field("auto", description="console, json, or auto: console on a terminal.")
+
+    @field_validator("home", "model_path")
+    @classmethod
+    def _expand(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @field_validator("base_path")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        value = value.strip().rstrip("/")
+        if value and not value.startswith("/"):
+            raise ValueError("base_path starts with a slash, such as /gemlens")
+        return value
+
+    @field_validator("dtype")
+    @classmethod
+    def _dtype(cls, value: str) -> str:
+        if value not in ("auto", "bfloat16", "float32"):
+            raise ValueError("dtype is auto, bfloat16 or float32 (float16 overflows on Gemma 3 and is not offered)")
+        return value
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return self.host in ("127.0.0.1", "::1", "localhost")
+
+
+def env_example() -> str:
+    """`.env.example`: every setting with its default, commented out."""
+    blocks = [
+        "# Settings of Gemlens. Copy to .env and uncomment what you change; flags of the command line win over these."
+    ]
+    for name, field in Settings.model_fields.items():
+        blocks.append(f"# {field.description}\n# {PREFIX}{name.upper()}={_shown(field.default)}")
+    return "\n\n".join(blocks) + "\n"
+
+
+def table() -> str:
+    """The table of `docs/settings.md`."""
+    lines = ["| variable | flag | default | what it does |", "| --- | --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        default = f"`{_shown(field.default)}`" if _shown(field.default) else ""
+        flag = "--" + name.replace("_", "-")
+        lines.append(f"| `{PREFIX}{name.upper()}` | `{flag}` | {default} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(default: Any) -> str:
+    if default is None:
+        return ""
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def main() -> None:
+    """Write the two generated files."""
+    root = Path(__file__).parent.parent
+    (root / ".env.example").write_text(env_example(), encoding="utf-8")
+    docs = root / "docs" / "settings.md"
+    head = (
+        "# Settings\n\nWritten from `app/settings.py` by `python -m app.settings`. A flag wins over the environment, "
+    )
+    docs.write_text(head + "the environment over `.env`.\n\n" + table(), encoding="utf-8")
+    sys.stdout.write("wrote .env.example and docs/settings.md\n")
+
+
+if __name__ == "__main__":
+    main()
