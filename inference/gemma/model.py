@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, Gemma3Config, Gemma3ForCausalLM, Gemma3TextConfig
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils import logging as transformers_logging
 
 from inference.errors import BadInput
 from inference.gemma.checkpoint import Checkpoint
@@ -149,7 +149,7 @@ def _load_network(folder: Path, dtype: torch.dtype) -> Gemma3ForCausalLM:
         key_mapping = None
     else:
         raise BadInput(f"{folder} holds a {config.model_type} model. Gemlens reads Gemma 3 (gemma3, gemma3_text).")
-    disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     network = Gemma3ForCausalLM.from_pretrained(
         folder, config=config, dtype=dtype, use_safetensors=True, key_mapping=key_mapping, attn_implementation="sdpa"
     )
