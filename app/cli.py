@@ -1,0 +1,186 @@
+"""`gemlens <verb>`: every setting is a flag of the verbs that use it, and a verb's work is a call into a room.
+
+This is the one file of `app/` that may reach into `inference/`, and it does so inside the verbs, so that `gemlens
+--help` and the web process never load torch. What goes wrong for reasons outside the code ends in one sentence on
+standard error and exit status 1; a wrong command line ends with 2.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from pydantic import ValidationError
+
+from app.settings import Settings
+from inference.errors import GemlensError
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+# Settings that a verb takes, by what it does.
+PLACE = ("home", "database_url", "log_format")
+ENGINE = (
+    "model", "model_path", "device", "dtype", "threads", "offline", "device_mib", "host_mib", "cache_mib",
+    "max_prompt_tokens", "max_generated_tokens", "queue_limit", "drain_seconds", "engine_listen", "engine_secret",
+)  # fmt: skip
+
+
+def with_settings(*names: str) -> Callable[[Verb], Verb]:
+    """Give a verb these settings as flags, and itself one `Settings` as its first argument."""
+
+    def decorate(verb: Verb) -> Verb:
+        @wraps(verb)
+        def run(**given: Any) -> Any:
+            chosen = {name: given.pop(name) for name in names}
+            try:
+                settings = Settings(**{name: value for name, value in chosen.items() if value is not None})
+            except ValidationError as error:
+                first = error.errors()[0]
+                name = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "settings"
+                raise click.UsageError(f"{name}: {first['msg']} (given: {first['input']!r})") from None
+            try:
+                return verb(settings, **given)
+            except GemlensError as error:
+                raise click.ClickException(str(error)) from None
+
+        for name in reversed(names):
+            field = Settings.model_fields[name]
+            flag = "--" + name.replace("_", "-")
+            is_flag = field.annotation is bool
+            option = (
+                click.option(flag, name, is_flag=True, default=None, help=field.description)
+                if is_flag
+                else click.option(flag, name, default=None, help=f"{field.description} [{_default(field.default)}]")
+            )
+            run = option(run)
+        return run  # type: ignore[return-value]
+
+    return decorate
+
+
+def _default(value: Any) -> str:
+    return "unset" if value is None or value == "" else str(value)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="gemlens")
+def main() -> None:
+    """A feature browser for Gemma 3 and Gemma Scope 2.
+
+    Every flag can be set in the environment instead: --home is GEMLENS_HOME. docs/settings.md lists them all."""
+
+
+@main.command()
+@with_settings(*Settings.model_fields)
+def serve(settings: Settings) -> None:
+    """Serve the pages, with an engine beside them."""
+    from app.serve import serve as run
+
+    run(settings)
+
+
+@main.command()
+@with_settings(*PLACE, *ENGINE)
+def engine(settings: Settings) -> None:
+    """Own a device and answer for a model, for a web elsewhere or beside."""
+    from inference.engine.run import run_engine
+
+    run_engine(settings.model_dump())
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+def models(as_json: bool) -> None:
+    """The models that Gemma Scope 2 covers."""
+    from gemmascope.models import MODELS
+
+    rows = [
+        {"model": m.id, "layers": m.layers, "d_model": m.d_model, "chat": m.chat, "hf_repo": m.hf_repo,
+         "scope_repo": m.scope_repo}
+        for m in MODELS.values()
+    ]  # fmt: skip
+    _print(rows, as_json=as_json)
+
+
+@main.command()
+@click.argument("model")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+@click.option("--refresh", is_flag=True, help="Ask the hub which of them exist.")
+@with_settings(*PLACE, "offline")
+def sources(settings: Settings, model: str, as_json: bool, refresh: bool) -> None:
+    """Every dictionary of MODEL, layer by layer, and which of them are installed here."""
+    from app.catalogue.commands import list_sources
+
+    _print(list_sources(settings, model, refresh=refresh), as_json=as_json)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--model", "model", default=None, help="The model that a folder's dictionary belongs to.")
+@click.option("--revision", default=None, help="Commit or tag of the hub's repository.")
+@click.option("--json", "as_json", is_flag=True, help="Print the source ids as a JSON array.")
+@with_settings(*PLACE, "offline")
+def add(settings: Settings, name: str, model: str | None, revision: str | None, as_json: bool) -> None:
+    """Register the dictionary NAME: an id, a link, a SAELens name, a hub folder or a folder on this disk.
+
+    Works while a server runs on the same home or database."""
+    from app.catalogue.commands import add_source
+    from inference.dictionaries.probe import probe
+
+    added = add_source(settings, name, model=model, revision=revision, probe=probe)
+    for warning in added.findings:
+        click.echo(warning, err=True)
+    if as_json:
+        click.echo(json.dumps(list(added.sources)))
+    else:
+        for source in added.sources:
+            click.echo(source)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+@with_settings(*PLACE, *ENGINE, "engines")
+def doctor(settings: Settings, as_json: bool) -> None:
+    """Check database, model, dictionaries and device, and say what is wrong in sentences."""
+    from app.doctor import examine
+
+    findings = examine(settings)
+    if as_json:
+        click.echo(json.dumps([{"part": f.part, "level": f.level, "sentence": f.sentence} for f in findings]))
+    else:
+        for finding in findings:
+            click.echo(
+                f"{ {'ok': '✓', 'warning': '!', 'error': '✗'}[finding.level] } {finding.part}: {finding.sentence}"
+            )
+    sys.exit(1 if any(f.level == "error" for f in findings) else 0)
+
+
+def _print(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Rows as JSON, or as columns for a person."""
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    if not rows:
+        return
+    columns = list(rows[0])
+    shown = [["" if row[c] is None else str(row[c]) for c in columns] for row in rows]
+    widths = [max(len(c), *(len(r[i]) for r in shown)) for i, c in enumerate(columns)]
+    for line in [columns, *shown]:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def argv(*words: str) -> list[str]:
+    """The command that runs a verb in a process of its own, whatever name this one was started by."""
+    return [sys.executable, "-m", "app.cli", *words]
+
+
+def root() -> Path:
+    """The folder that holds templates, static files, migrations and the starter suite."""
+    return Path(__file__).parent.parent
+
+
+if __name__ == "__main__":
+    main()
