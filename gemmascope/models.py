@@ -52,11 +52,6 @@ class Model(Shape):
         """`pt` or `it`, as repositories spell it."""
         return "it" if self.chat else "pt"
 
-    @property
-    def untrained(self) -> int:
-        """How many first positions dictionaries were not trained on: BOS, or the four that open a chat."""
-        return 4 if self.chat else 1
-
 
 _SMALL = {"query_scalar": 256, "window": 512, "rope_factor": 1, "vocabulary": 262_144, "context": 32_768}
 _LARGE = {"query_scalar": 256, "window": 1024, "rope_factor": 8, "vocabulary": 262_208, "context": 131_072}
@@ -79,14 +74,8 @@ SHAPES: dict[str, Shape] = {
         deep_layers=(12, 24, 31, 41), **_LARGE,
     ),
     "27b": Shape(
-        layers=62,
-        d_model=5376,
-        mlp_width=21504,
-        heads=32,
-        kv_heads=16,
-        head_dim=128,
-        deep_layers=(16, 31, 40, 53),
-        **_LARGE | {"query_scalar": 168},
+        layers=62, d_model=5376, mlp_width=21504, heads=32, kv_heads=16, head_dim=128,
+        deep_layers=(16, 31, 40, 53), **_LARGE | {"query_scalar": 168},
     ),
 }  # fmt: skip
 

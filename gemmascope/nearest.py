@@ -22,7 +22,7 @@ def nearest(text: str, candidates: Iterable[str], *, count: int = 4) -> tuple[st
     ranked = []
     for place, name in enumerate(shortlist):
         matcher.set_seq1(name.lower())
-        likeness = matcher.ratio()
+        likeness = matcher.ratio() + name.lower().startswith(wanted)  # a name cut short comes first
         if likeness >= 0.5:
             ranked.append((-likeness, _distance(wanted, name), place, name))
     return tuple(name for *_, name in sorted(ranked)[:count])
