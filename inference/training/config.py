@@ -1,0 +1,226 @@
+"""What to train, on what, for how long: one JSON file, checked before anything is loaded.
+
+A `BankConfig` stands for dictionaries of one shape, one per layer (or one cross-layer transcoder over all layers);
+every bank of a run is trained from the same stream of forward passes.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, cast
+
+from inference.errors import BadInput, NotFound
+from inference.gemma.sites import Site
+
+KINDS = ("sae", "transcoder", "clt")
+SAE_SITES = ("resid_post", "attn_out", "mlp_out")
+LOSSES = ("batch_topk", "jumprelu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BankConfig:
+    """Dictionaries of one shape, trained side by side as one batched product."""
+
+    width: int
+    """Features per dictionary; of a cross-layer transcoder, features over all its layers."""
+    l0: float
+    """How many features fire per token; of a cross-layer transcoder, over all its layers."""
+    kind: str = "sae"
+    site: str = "resid_post"
+    """What an SAE reads and writes. Transcoders read mlp_in and write mlp_out."""
+    layers: tuple[int, ...] = ()
+    """Empty: every layer of the model."""
+    l0_name: str = "medium"
+    """small, medium or big: the word in the folder's name."""
+    skip: bool = False
+    """An affine path beside the features, started at the least-squares map (transcoders only)."""
+    loss: str = "batch_topk"
+    prefixes: tuple[int, ...] = ()
+    """Matryoshka: nested widths that each reconstruct alone, the last one the width. Empty: the width alone."""
+    prefix_weights: tuple[float, ...] = ()
+    """Share of the loss per prefix. Empty: equal shares."""
+    learning_rate: float | None = None
+    """Empty: 2e-4 * sqrt(16384 / width) for batch_topk, 7e-5 for jumprelu."""
+    skip_learning_rate: float = 5e-5
+    first_beta: float | None = None
+    """Of Adam. Empty: 0.9 for batch_topk, 0 for jumprelu."""
+    dead_after_tokens: int = 1_000_000
+    """A feature that has not fired for so many tokens is dead, and the auxiliary loss revives it (batch_topk)."""
+    auxiliary_weight: float = 1 / 32
+    auxiliary_features: int | None = None
+    """How many of the longest silent features the auxiliary loss may use. Empty: an eighth of the width."""
+    auxiliary_l0: int = 32
+    threshold_rate: float = 0.01
+    """How fast the running estimate of batch_topk's threshold moves."""
+    sparsity_weight: float = 1e-3
+    """lambda of lambda * (2 / L0*) * (L0 - L0*)^2 (jumprelu)."""
+    sparsity_warm_up: float = 0.4
+    """Share of the run over which lambda rises from nothing."""
+    frequency_weight: float = 1e-2
+    """Of the penalty on features that fire on more than a tenth of the tokens (jumprelu)."""
+    bandwidth: float = 1e-3
+    first_threshold: float = 1e-3
+
+    @property
+    def rate(self) -> float:
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 7e-5 if self.loss == "jumprelu" else 2e-4 * (16384 / self.width) ** 0.5
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        default = 0.0 if self.loss == "jumprelu" else 0.9
+        return (default if self.first_beta is None else self.first_beta), 0.999
+
+    @property
+    def nested(self) -> tuple[int, ...]:
+        return self.prefixes or (self.width,)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        weights = self.prefix_weights or (1.0,) * len(self.nested)
+        return tuple(weight / sum(weights) for weight in weights)
+
+    def sites(self, layer: int) -> tuple[Site, Site]:
+        """Read from, written to."""
+        if self.kind == "sae":
+            return Site(self.site, layer), Site(self.site, layer)
+        return Site("mlp_in", layer), Site("mlp_out", layer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A whole run."""
+
+    out: Path
+    """Where the dictionaries go, in Gemma Scope 2's folders; the run's own state lies in `out`/run."""
+    source: Mapping[str, Any]
+    """Where the text comes from: `kind` (tokens, text, jsonl, parquet, dataset), `path`, ...: see `sources`."""
+    banks: tuple[BankConfig, ...]
+    tokens: int
+    """How many tokens to train on."""
+    model: str = "gemma-3-270m"
+    checkpoint: Path | None = None
+    """A folder with the model's safetensors and tokenizer.json."""
+    batch_tokens: int = 4096
+    passage_tokens: int = 512
+    forward_tokens: int = 16384
+    buffer_bytes: int = 2_000_000_000
+    """Bound on the activations held for shuffling, on the device."""
+    held_out_tokens: int = 65_536
+    """Never trained on: thresholds are set and the result is measured on them."""
+    seed: int = 0
+    device: str = "auto"
+    dtype: str = "auto"
+    compute_dtype: str = "auto"
+    """Of the matrix products; the weights themselves are float32. auto: bfloat16 on CUDA, else float32."""
+    save_dtype: str = "bfloat16"
+    warm_up: float = 0.02
+    """Share of the run in which the learning rate rises along a cosine from a tenth."""
+    decay: float = 0.25
+    """Share of the run, at its end, in which the learning rate falls to nothing."""
+    outlier_share: float = 0.005
+    """Tokens farthest from the middle that are left out when a site's mean and scale are estimated."""
+    outlier_cap: float | None = 10.0
+    """A token's loss counts by min(1, cap / its squared norm), an ordinary token's being 1. Empty: all count alike."""
+    log_every_steps: int = 50
+    checkpoint_every_steps: int = 1000
+    time_limit_s: float | None = None
+    """Wall clock of the training itself: the schedule is shortened so that it ends in time."""
+
+    def to_json(self) -> dict[str, Any]:
+        return cast(dict[str, Any], json.loads(json.dumps(asdict(self), default=str)))
+
+
+def read_config(path: Path) -> TrainConfig:
+    """The run that a JSON file describes."""
+    try:
+        found = json.loads(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise NotFound(f"There is no file {path}.") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BadInput(f"{path} is not a JSON file: {error}.") from error
+    return config_from(found)
+
+
+def config_from(found: Mapping[str, Any]) -> TrainConfig:
+    """A configuration from plain values, refusing names that do not exist."""
+    values = dict(found)
+    _known(values, TrainConfig)
+    missing = [name for name in ("out", "source", "banks", "tokens") if name not in values]
+    if missing:
+        raise BadInput(f"The configuration lacks {', '.join(missing)}.")
+    banks = []
+    for bank in values["banks"]:
+        _known(bank, BankConfig)
+        if missing := [name for name in ("width", "l0") if name not in bank]:
+            raise BadInput(f"A bank lacks {', '.join(missing)}.")
+        tuples = {name: tuple(bank[name]) for name in ("layers", "prefixes", "prefix_weights") if name in bank}
+        banks.append(BankConfig(**{**bank, **tuples}))
+    values["banks"] = tuple(banks)
+    values["out"] = Path(values["out"])
+    if values.get("checkpoint") is not None:
+        values["checkpoint"] = Path(values["checkpoint"])
+    config = TrainConfig(**values)
+    check(config)
+    return config
+
+
+def _known(values: Mapping[str, Any], kind: type) -> None:
+    names = [item.name for item in fields(kind)]
+    for name in values:
+        if name not in names:
+            raise BadInput(f"{name[:40]!r} is not a setting of {kind.__name__}. Settings are {', '.join(names)}.")
+
+
+def check(config: TrainConfig) -> None:
+    """What can be refused without the model."""
+    if not config.banks:
+        raise BadInput("There is nothing to train. Give at least one bank of dictionaries.")
+    if config.tokens < config.batch_tokens:
+        raise BadInput(f"{config.tokens} tokens are less than one batch of {config.batch_tokens}. Give more tokens.")
+    if config.passage_tokens < 2:
+        raise BadInput("A passage needs at least two tokens: BOS, which is not trained on, and one more.")
+    for bank in config.banks:
+        check_bank(bank)
+
+
+def check_bank(bank: BankConfig) -> None:
+    if bank.kind not in KINDS:
+        raise BadInput(f"{bank.kind!r} is not a kind of dictionary. Kinds are {', '.join(KINDS)}.")
+    if bank.kind == "sae" and bank.site not in SAE_SITES:
+        raise BadInput(f"An SAE cannot read {bank.site!r}. Its sites are {', '.join(SAE_SITES)}.")
+    if bank.loss not in LOSSES:
+        raise BadInput(f"{bank.loss!r} is not a loss. Losses are {', '.join(LOSSES)}.")
+    if bank.skip and bank.kind == "sae":
+        raise BadInput("An SAE has no skip connection: it would copy its input. Use skip with transcoders.")
+    if not 0 < bank.l0 < bank.width:
+        raise BadInput(
+            f"An L0 of {bank.l0:g} does not fit a width of {bank.width}: it must lie between 0 and the width."
+        )
+    nested = bank.nested
+    if list(nested) != sorted(set(nested)) or nested[0] < 1 or nested[-1] != bank.width:
+        raise BadInput(f"Prefixes {list(nested)} must rise and end at the width, {bank.width}.")
+    if uneven := [prefix for prefix in nested if bank.width % prefix]:
+        raise BadInput(
+            f"The width {bank.width} is not a multiple of the prefix {uneven[0]}. Use prefixes that divide it."
+        )
+    if bank.prefix_weights and len(bank.prefix_weights) != len(nested):
+        raise BadInput(f"There are {len(bank.prefix_weights)} prefix weights for {len(nested)} prefixes.")
+
+
+def bank_layers(bank: BankConfig, n_layers: int) -> tuple[int, ...]:
+    """The layers of a bank in a model, refusing those that the model lacks."""
+    layers = bank.layers or tuple(range(n_layers))
+    for layer in layers:
+        if not 0 <= layer < n_layers:
+            raise BadInput(f"Layer {layer} is not in this model, whose layers go from 0 to {n_layers - 1}.")
+    if len(set(layers)) != len(layers):
+        raise BadInput(f"Layers {list(layers)} name a layer twice.")
+    if bank.kind == "clt" and layers != tuple(range(n_layers)):
+        raise BadInput("A cross-layer transcoder covers every layer of the model. Leave its layers empty.")
+    if bank.kind == "clt" and any(prefix % n_layers for prefix in bank.nested):
+        raise BadInput(f"A cross-layer transcoder's width and prefixes are shared out over {n_layers} layers: "
+                       f"use multiples of {n_layers}.")  # fmt: skip
+    return layers

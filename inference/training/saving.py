@@ -1,0 +1,102 @@
+"""A run's own state on disk: parameters, Adam's moments, and where in the text the next batch begins.
+
+Safetensors and JSON only. A state is written to a folder of its own and named by one atomic rename of `last.json`, so
+that whatever stops the process, the last whole state remains. Older states go only after that.
+"""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from inference.errors import BadInput, Unavailable
+
+LAST = "last.json"
+KEPT = 2
+
+
+def save_state(folder: Path, *, step: int, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    """Writes the state of a step and makes it the last."""
+    name = f"step_{step:09d}"
+    target = folder / name
+    partial = folder / f".{name}.partial"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        save_file(
+            {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, partial / "state.safetensors"
+        )
+        write_json(partial / "record.json", record)
+        _sync(partial / "state.safetensors")
+        if target.exists():
+            shutil.rmtree(target)
+        partial.rename(target)
+        write_json(folder / LAST, {"state": name})
+    except Exception as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if is_disk_full(error):
+            raise Unavailable(
+                f"The disk is full: the state of step {step} could not be written to {folder}. "
+                "The last whole state is kept; free some space and start again to go on from there."
+            ) from error
+        raise
+    for old in sorted(folder.glob("step_*"))[:-KEPT]:
+        if old.name != name:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def is_disk_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "No space left on device" in str(error) or "os error 28" in str(error)
+
+
+def load_state(folder: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The last whole state, or None where there is none yet."""
+    pointer = folder / LAST
+    if not pointer.exists():
+        return None
+    state = folder / json.loads(pointer.read_text())["state"]
+    tensors: dict[str, Tensor] = load_file(state / "state.safetensors", device=str(device))
+    return tensors, json.loads((state / "record.json").read_text())
+
+
+def check_same_run(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Notes which run a folder belongs to; refuses a folder of another."""
+    path = folder / "run.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, identity)
+        return
+    found = json.loads(path.read_text())
+    different = sorted(key for key in {*found, *identity} if found.get(key) != identity.get(key))
+    if different:
+        raise BadInput(
+            f"{folder} belongs to another run: {', '.join(different)} differ. "
+            "Give another output folder, or the same settings to go on."
+        )
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(value, indent=1) + "\n")
+    _sync(partial)
+    partial.replace(path)
+
+
+def append_line(path: Path, value: Mapping[str, Any]) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(value) + "\n")
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
