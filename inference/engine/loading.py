@@ -1,0 +1,92 @@
+"""Bringing a model up, step by step, each told in a sentence and a share of the whole."""
+
+import logging
+
+import torch
+
+from inference.dictionaries.dictionary import Dictionary
+from inference.dictionaries.location import open_dictionary
+from inference.engine.holdings import Holdings
+from inference.engine.room import choose_room, free_bytes
+from inference.engine.settings import EngineSettings
+from inference.engine.threads import set_threads
+from inference.engine.trunks import Trunks
+from inference.engine.workshop import Workshop
+from inference.gemma.checkpoint import Checkpoint
+from inference.gemma.model import Gemma
+from inference.gemma.origin import find
+
+log = logging.getLogger(__name__)
+
+FETCHED = 0.7
+"""Share of the whole that fetching and converting the weights is said to be."""
+
+
+class Loading:
+    """What loading is at. Written by the device thread, read by anyone; each field is replaced whole."""
+
+    def __init__(self) -> None:
+        self.doing = "starting."
+        self.progress = 0.0
+
+    def say(self, progress: float, sentence: str) -> None:
+        self.progress = progress
+        self.doing = sentence
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds: long while weights are fetched, short once they are read."""
+        return 10.0 if self.progress < FETCHED else 2.0
+
+
+def load_workshop(settings: EngineSettings, loading: Loading) -> Workshop:
+    """Find the weights, load them, and set up everything around them."""
+    threads = set_threads(settings.threads)
+    loading.say(0.0, f"Looking for {settings.model}.")
+    checkpoint = find(
+        settings.model,
+        home=settings.home,
+        model_path=None if settings.model_path is None else str(settings.model_path),
+        offline=settings.offline,
+        token=settings.hf_token,
+        progress=lambda share, sentence: loading.say(FETCHED * share, sentence),
+    )
+    loading.say(FETCHED, f"Reading the weights of {settings.model}.")
+    model = Gemma.load(checkpoint, device=settings.device, dtype=settings.dtype)
+    log.info("loaded %s on %s as %s with %d threads", checkpoint.model, model.device, model.dtype, threads)
+    loading.say(0.95, "Running a first prompt.")
+    workshop = make_workshop(settings, model)
+    warm_up(model)
+    loading.say(1.0, f"{settings.model} is ready.")
+    return workshop
+
+
+def make_workshop(settings: EngineSettings, model: Gemma) -> Workshop:
+    """Everything around a model that is loaded."""
+    room = choose_room(settings, free_bytes=free_bytes(model.device))
+    trunks = Trunks(model, lambda: float32_copy(model.checkpoint, model.device))
+    holdings = Holdings(
+        device=model.device,
+        device_bytes=room.device_bytes,
+        host_bytes=room.host_bytes,
+        layers=model.n_layers,
+        site_width=model.site_width,
+        open_dictionary=lambda location: open_dictionary(location, home=settings.home, offline=settings.offline),
+        check=findings,
+    )
+    return Workshop(settings, trunks, holdings, room)
+
+
+def float32_copy(checkpoint: Checkpoint, device: torch.device) -> Gemma:
+    return Gemma.load(checkpoint, device=str(device), dtype="float32")
+
+
+def warm_up(model: Gemma) -> None:
+    """The first pass pays for libraries that are set up on use; nobody should wait for that."""
+    ids = torch.tensor([[model.tokenizer.bos] * 16])
+    model.logits(ids)
+
+
+def findings(dictionary: Dictionary) -> tuple[str, ...]:
+    """What is odd about a dictionary's files."""
+    return dictionary.spec.remarks
