@@ -1,0 +1,91 @@
+"""Puts the house together, and nothing else: which rooms there are, and what every request passes on its way in.
+
+A request passes, outside in: its log line, the security headers, the base path, the guard that turns the unforeseen
+into a 500, the host check, the limits, the check where it comes from, compression; then its room.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+
+from app.live import api as live_api
+from app.live import home as live_home
+from app.live import pages as live_pages
+from app.live.answers import Answers
+from app.live.look import Look
+from app.settings import Settings
+from app.web import errors, health, hosts, logs, templating, theme
+from app.web.assets import Assets
+from app.web.basepath import BasePath
+from app.web.csp import SecurityHeaders
+from app.web.csrf import CsrfCheck
+from app.web.hosts import HostCheck
+from app.web.house import House, Readiness
+from app.web.limits import Limits
+from app.web.metrics import Metrics
+from app.web.sources import Catalogue, EngineCatalogue
+from inference.engine.protocol import Engine
+
+Lifespan = Callable[[], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def _nothing() -> AsyncIterator[None]:
+    yield
+
+
+def create_app(
+    settings: Settings,
+    *,
+    database: Readiness | None = None,
+    engines: Mapping[str, Engine],
+    catalogue: Catalogue | None = None,
+    lifespan: Lifespan = _nothing,
+) -> FastAPI:
+    """The application. `lifespan` opens and closes what the caller brought: database, engines' connections."""
+
+    @asynccontextmanager
+    async def live(_: FastAPI) -> AsyncIterator[None]:
+        async with lifespan():
+            yield
+
+    logs.configure(settings.log_format)
+    metrics = Metrics()
+    assets = Assets()
+    allowed_hosts = hosts.parse_allowed(settings.allowed_hosts)
+    app = FastAPI(
+        title="Gemlens",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=live,
+        middleware=[
+            Middleware(logs.AccessLog, metrics=metrics),
+            Middleware(SecurityHeaders),
+            Middleware(BasePath, base_path=settings.base_path),
+            Middleware(errors.Guard),
+            Middleware(HostCheck, allowed_hosts=allowed_hosts),
+            Middleware(Limits, max_body_bytes=settings.max_body_bytes),
+            Middleware(CsrfCheck, allowed_hosts=allowed_hosts),
+            Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5),
+        ],
+    )
+    app.state.house = House(
+        settings=settings,
+        database=database,
+        engines=engines,
+        catalogue=catalogue or EngineCatalogue(engines),
+        templates=templating.environment(assets),
+        assets=assets,
+        metrics=metrics,
+    )
+    app.state.look = Look(engines, answers=Answers())
+    errors.install(app)
+    app.add_api_route("/static/{path:path}", assets.serve, include_in_schema=False)
+    # Fixed addresses first: a model's page takes any one word.
+    for room in (health, theme, live_api, live_pages, live_home):
+        app.include_router(room.router)
+    return app

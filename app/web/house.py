@@ -1,0 +1,40 @@
+"""What the application is made of, in one typed place that every room reads from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from jinja2 import Environment
+from starlette.requests import Request
+
+from app.settings import Settings
+from app.web.assets import Assets
+from app.web.metrics import Metrics
+from app.web.sources import Catalogue
+from inference.engine.protocol import Engine
+
+
+class Readiness(Protocol):
+    """What the health pages ask of the database."""
+
+    async def ready(self) -> str | None:
+        """Why pages cannot be served from it, in a sentence; None when they can."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    settings: Settings
+    database: Readiness | None
+    engines: Mapping[str, Engine]
+    """Model id -> its engine (or several behind one)."""
+    catalogue: Catalogue
+    templates: Environment
+    assets: Assets
+    metrics: Metrics
+
+
+def house_of(request: Request) -> House:
+    house = request.app.state.house
+    assert isinstance(house, House)
+    return house
