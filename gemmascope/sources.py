@@ -52,7 +52,7 @@ _GEMMA_SCOPE = re.compile(
     rf"(?:-l0-(?P<l0>small|medium|big)(?P<affine>-affine)?(?:-seed-(?P<seed>{_NUMBER}))?)?",
     re.ASCII,
 )
-_STARTER = re.compile(rf"(?P<layer>{_NUMBER})-starter-(?P<set>res|transcoder)-(?P<width>\d+[km]?)", re.ASCII)
+_STARTER = re.compile(rf"(?P<layer>{_NUMBER})-starter-(?P<set>res|att|mlp|transcoder)-(?P<width>\d+[km]?)", re.ASCII)
 _LOCAL = re.compile(rf"(?P<layer>{_NUMBER})-(?P<slug>[a-z0-9_]+(?:[-.][a-z0-9_]+)*)", re.ASCII)
 
 

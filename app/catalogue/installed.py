@@ -1,0 +1,41 @@
+"""What is registered, as the web asks for it (`app.web.sources.Catalogue`)."""
+
+from collections.abc import Sequence
+
+from app.catalogue import queries
+from app.catalogue.view import InstalledRow
+from app.db.database import Database
+from app.web.sources import InstalledSource
+from gemmascope.names import Starter, UnknownName, parse_source_id
+from inference.engine.protocol import Source
+
+
+class DatabaseCatalogue:
+    """Answers from the database at each question, so what `gemlens add` registers shows without a restart."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def models(self) -> Sequence[str]:
+        async with self._database.session() as session:
+            return await queries.models(session)
+
+    async def sources(self, model: str) -> Sequence[InstalledSource]:
+        return tuple(as_source(row) for row in await self.rows(model))
+
+    async def rows(self, model: str) -> Sequence[InstalledRow]:
+        async with self._database.session() as session:
+            return await queries.installed(session, model)
+
+
+def as_source(row: InstalledRow) -> InstalledSource:
+    """A source that was imported without its dictionary is computed from the hub's, where its id says which that is."""
+    location, kind = row.location, row.kind
+    if location is None or kind is None:
+        try:
+            name, _ = parse_source_id(row.model, row.source)
+            location, kind = "" if isinstance(name, Starter) else name.location, name.kind
+        except UnknownName:
+            location, kind = "", "sae"
+    source = Source(id=row.source, location=location, layer=row.layer)
+    return InstalledSource(model=row.model, source=source, kind=kind, width=row.width)
