@@ -61,9 +61,8 @@ class Dictionary:
         columns = self._indexes(columns, x.device)
         if not part.activation.separable:
             return single.encode(x, part.w_enc, part.b_enc, part.activation, norms=part.norms)[:, columns]
-        w_enc = part.w_enc.index_select(1, columns)
         activation = part.activation.select(columns)
-        return single.encode(x, w_enc, part.b_enc[columns], activation, norms=part.norms[columns])
+        return single.encode(x, one.columns(columns), part.b_enc[columns], activation, norms=part.norms[columns])
 
     def encode_in_ranges(
         self, x: Tensor, *, features_at_once: int, layer: int | None = None
@@ -122,6 +121,14 @@ class Dictionary:
         """The bias [d_out] of the site written at a layer."""
         return self._layers[self.spec.target(layer)].decoder.b_dec
 
+    def thresholds(self, layer: int | None = None) -> Tensor:
+        """[F], on the CPU, in raw units; only a JumpReLU dictionary has them."""
+        return self._at(layer).weights.threshold()
+
+    def skip_connection(self, layer: int | None = None) -> Tensor | None:
+        """[d_in, d_out] between the sites of one layer, applied as x @ skip."""
+        return self._layers[self.spec.target(layer)].decoder.skip
+
     def decoder_rows(self, indexes: Tensor, *, layer: int | None = None, target: int | None = None) -> Tensor:
         """Raw decoder rows [n, d_out] of features. Of a multi-layer dictionary the rows for one target layer, or
         without `target` those for every layer from theirs on, one behind the other."""
@@ -139,8 +146,8 @@ class Dictionary:
 
     def encoder_columns(self, indexes: Tensor, *, layer: int | None = None) -> Tensor:
         """Raw encoder columns [n, d_in] of features, one row each."""
-        w_enc = self._at(layer).encoder.w_enc
-        return w_enc.index_select(1, self._indexes(indexes, w_enc.device)).T.to(torch.float32)
+        one = self._at(layer)
+        return one.columns(self._indexes(indexes, one.device("encoder"))).T.to(torch.float32)
 
     def write_sites(self, layer: int | None = None) -> tuple[Site, ...]:
         """The sites that the features of a layer write to."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from inference.dictionaries.activation import Activation, JumpReLU, ReLU, TopK
+from inference.dictionaries.columns import Columns
 from inference.dictionaries.derived import Derived
 from inference.dictionaries.examine import examine
 from inference.dictionaries.spec import DictionarySpec
@@ -55,6 +56,7 @@ class Layer:
         self.anticausal_peak = examined.anticausal_peak
         self._input_bias = examined.input_bias
         self._places: dict[Side, torch.device] = {}
+        self._columns = Columns(weights, derived)
         self._encoder = self._mapped_encoder()
         self._decoder = self._mapped_decoder()
 
@@ -65,6 +67,12 @@ class Layer:
     @property
     def decoder(self) -> Decoder:
         return self._decoder
+
+    def columns(self, indexes: Tensor) -> Tensor:
+        """Chosen columns of w_enc: [d_in, n]; float32, or as stored while mapped."""
+        if "encoder" in self._places:
+            return self._encoder.w_enc.index_select(1, indexes)
+        return self._columns[indexes]
 
     def state(self, side: Side) -> State:
         place = self._places.get(side)
