@@ -13,7 +13,7 @@ import socket
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -79,12 +79,7 @@ def listening(address: str, *, secret: str | None = None) -> Iterator[socket.soc
             "here and where it is asked."
         )
     try:
-        family, kind, protocol, _, target = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind, protocol)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(target)
+        bound = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise Unavailable(f"The engine cannot listen on {host}:{port}: {error.strerror}.") from None
     with bound:
@@ -116,6 +111,7 @@ def client_target(address: str) -> tuple[str, str | None]:
         where = split(address)
         return "http://engine", str(where)
     parts = urlsplit(address)
-    if parts.scheme in ("http", "https") and parts.hostname and parts.path in ("", "/"):
-        return address.rstrip("/"), None
+    with suppress(ValueError):  # of a port that is none
+        if parts.scheme in ("http", "https") and parts.hostname and parts.path in ("", "/") and parts.port != 0:
+            return address.rstrip("/"), None
     raise BadInput(f"{address!r} is no engine's address: write unix:/path or http://host:port.")
