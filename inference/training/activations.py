@@ -50,7 +50,7 @@ class _JumpReLU(torch.autograd.Function):
         return torch.where((pre > threshold) & (pre > 0), pre, torch.zeros_like(pre))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         pre, threshold = ctx.saved_tensors
         passed = (pre > threshold) & (pre > 0)
         near = (pre - threshold).abs() < ctx.bandwidth / 2
@@ -66,7 +66,7 @@ class _Fires(torch.autograd.Function):
         return ((pre > threshold) & (pre > 0)).to(pre.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, None]:
         pre, threshold = ctx.saved_tensors
         near = (pre - threshold).abs() < ctx.bandwidth / 2
         return None, (-(1 / ctx.bandwidth) * near * grad).sum_to_size(threshold.shape), None
@@ -74,9 +74,9 @@ class _Fires(torch.autograd.Function):
 
 def jumprelu(pre: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
     """relu(pre) where pre > threshold, else 0. `threshold` broadcasts against `pre`."""
-    return cast(Tensor, _JumpReLU.apply(pre, threshold, bandwidth))
+    return cast(Tensor, _JumpReLU.apply(pre, threshold, bandwidth))  # type: ignore[no-untyped-call]
 
 
 def fires(pre: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
     """1 where the feature fires, else 0; only the threshold gets a gradient."""
-    return cast(Tensor, _Fires.apply(pre, threshold, bandwidth))
+    return cast(Tensor, _Fires.apply(pre, threshold, bandwidth))  # type: ignore[no-untyped-call]

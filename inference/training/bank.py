@@ -272,7 +272,8 @@ def random_decoder(width: int, d: int, *, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     bound = math.sqrt(6 / d)
     rows = torch.rand(width, d, generator=generator) * 2 * bound - bound
-    return rows / rows.norm(dim=1, keepdim=True)
+    unit: Tensor = rows / rows.norm(dim=1, keepdim=True)
+    return unit
 
 
 def make_bank(config: BankConfig, *, layers: Sequence[int], d_in: int, d_out: int, seed: int) -> Bank:

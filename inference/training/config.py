@@ -120,10 +120,9 @@ class TrainConfig:
     """Share of the run in which the learning rate rises along a cosine from a tenth."""
     decay: float = 0.25
     """Share of the run, at its end, in which the learning rate falls to nothing."""
-    outlier_share: float = 0.005
-    """Tokens farthest from the middle that are left out when a site's mean and scale are estimated."""
-    outlier_cap: float | None = 10.0
-    """A token's loss counts by min(1, cap / its squared norm), an ordinary token's being 1. Empty: all count alike."""
+    outlier_ratio: float | None = 10.0
+    """Tokens whose squared distance from the middle is more than so many times the usual do not move a site's mean and
+    scale, and their loss counts as if they lay at that distance. null: all tokens count alike."""
     log_every_steps: int = 50
     checkpoint_every_steps: int = 1000
     time_limit_s: float | None = None

@@ -59,7 +59,7 @@ class HeldOut:
     def pieces(self, site: Site, tokens: int) -> Pieces:
         def give() -> Iterable[Tensor]:
             for value in self._values[site]:
-                yield from value.split(tokens)
+                yield from torch.split(value, tokens)
 
         return give
 

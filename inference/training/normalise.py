@@ -1,8 +1,8 @@
 """The units of training: a middle taken away and a scale per site, both from ordinary tokens.
 
 In Gemma 3 270M's layer 9 a thousandth of the tokens holds half of the variance, and the mean holds 98 % of the norm.
-So the middle and the scale are those of the tokens that lie not too far out, the same scalar for every coordinate,
-and the loss of a far token can be capped: it still counts several times an ordinary one, and no longer thousands.
+So the middle and the scale are those of the tokens that lie not too far out, with one scalar for all coordinates, and
+the loss of a far token is capped: it still counts several times an ordinary one, and no longer thousands.
 Nothing of this remains in the files: `fold` writes it into the weights.
 """
 
@@ -27,21 +27,25 @@ class Scaling(NamedTuple):
 
 
 @torch.no_grad()
-def measure(raw: Tensor, *, outlier_share: float) -> Scaling:
-    """From a sample [N, d], without the share of tokens that lie farthest from the median."""
+def measure(raw: Tensor, *, outlier_ratio: float | None) -> Scaling:
+    """From a sample [N, d]. A token is ordinary when its squared distance from the middle is at most `outlier_ratio`
+    times the median one; what lies farther counts as lying there."""
     x = raw.float()
-    squared = (x - x.median(dim=0).values).square().sum(dim=1)
-    kept = max(1, round((1 - outlier_share) * len(x)))
-    ordinary = x[squared.argsort(stable=True)[:kept]]
-    middle = ordinary.mean(dim=0)
-    spread = (ordinary - middle).square().sum(dim=1).mean()
+    if outlier_ratio is None:
+        middle = x.mean(dim=0)
+        spread = (x - middle).square().sum(dim=1).mean()
+    else:
+        squared = (x - x.median(dim=0).values).square().sum(dim=1)
+        middle = x[squared <= outlier_ratio * squared.median()].mean(dim=0)
+        squared = (x - middle).square().sum(dim=1)
+        spread = squared.clamp_max(outlier_ratio * squared.median()).mean()
     return Scaling(middle, spread.clamp_min(1e-12).rsqrt())
 
 
-def token_weight(target: Tensor, cap: float | None) -> Tensor:
+def token_weight(target: Tensor, ratio: float | None) -> Tensor:
     """How much each token's loss counts: [..., d] -> [...]."""
     squared = target.float().square().sum(dim=-1)
-    return torch.ones_like(squared) if cap is None else (cap / squared.clamp_min(1e-12)).clamp_max(1.0)
+    return torch.ones_like(squared) if ratio is None else (ratio / squared.clamp_min(1e-12)).clamp_max(1.0)
 
 
 @torch.no_grad()
@@ -51,4 +55,5 @@ def least_squares(x: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     gram = (weighted.T @ x / len(x)).cpu().double()
     cross = (weighted.T @ target / len(x)).cpu().double()
     ridge = RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
-    return torch.linalg.solve(gram + ridge, cross).float().to(x.device)
+    solution: Tensor = torch.linalg.solve(gram + ridge, cross)
+    return solution.float().to(x.device)

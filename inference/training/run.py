@@ -124,14 +124,14 @@ class Trainer:
     def _measure(self) -> None:
         config = self.config
         for site in self.stream.sites:
-            self.scalings[site] = measure(self.stream.sample(site, SAMPLE_TOKENS), outlier_share=config.outlier_share)
+            self.scalings[site] = measure(self.stream.sample(site, SAMPLE_TOKENS), outlier_ratio=config.outlier_ratio)
         for bank, reads, writes in zip(self.banks, self.reads, self.writes, strict=True):
             if bank.skip is None:
                 continue
             for index, (read, write) in enumerate(zip(reads, writes, strict=True)):
                 x = self.scalings[read].apply(self.stream.sample(read, SAMPLE_TOKENS))
                 target = self.scalings[write].apply(self.stream.sample(write, SAMPLE_TOKENS))
-                bank.skip[index] = least_squares(x, target, token_weight(target, config.outlier_cap))
+                bank.skip[index] = least_squares(x, target, token_weight(target, config.outlier_ratio))
 
     # going ------------------------------------------------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class Trainer:
         for bank, optimiser, reads, writes in zip(self.banks, self.optimisers, self.reads, self.writes, strict=True):
             x = self._normalised(reads)
             target = x if reads == writes else self._normalised(writes)
-            weight = token_weight(target, self.config.outlier_cap)
+            weight = token_weight(target, self.config.outlier_ratio)
             outcome = bank.step(x, target, weight, progress=progress, compute=self.compute)
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(outcome.loss)

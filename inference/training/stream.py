@@ -51,7 +51,7 @@ class SiteReader(Protocol):
 
 def trained_positions(ids: Passages) -> NDArray[np.bool_]:
     """Where dictionaries are trained: not at BOS and padding, nor in the header of a chat's first turn."""
-    trained = (ids != BOS) & (ids != PAD)
+    trained: NDArray[np.bool_] = (ids != BOS) & (ids != PAD)
     if ids.shape[1] > len(CHAT_HEADER):
         chats = (ids[:, 0] == BOS) & (ids[:, 1 : 1 + len(CHAT_HEADER)] == CHAT_HEADER).all(axis=1)
         trained[chats, : 1 + len(CHAT_HEADER)] = False
@@ -143,9 +143,11 @@ class ActivationStream:
     def batch(self, sites: Sequence[Site]) -> Tensor:
         """[n, B, width]: the current batch at sites of one width."""
         width = self._widths[sites[0]]
-        group = self._rows[width]
-        buffer = self._buffers[width]
-        return torch.stack([buffer[group.index(site)].index_select(0, self._rows_now) for site in sites])
+        group, buffer = self._rows[width], self._buffers[width]
+        out = torch.empty(len(sites), len(self._rows_now), width, dtype=buffer.dtype, device=buffer.device)
+        for place, site in zip(out, sites, strict=True):
+            torch.index_select(buffer[group.index(site)], 0, self._rows_now, out=place)
+        return out
 
     def sample(self, site: Site, tokens: int) -> Tensor:
         """The first so many shuffled tokens of the round at one site: [N, width]."""
