@@ -86,9 +86,30 @@ def serve(settings: Settings) -> None:
 @with_settings(*PLACE, *ENGINE)
 def engine(settings: Settings) -> None:
     """Own a device and answer for a model, for a web elsewhere or beside."""
-    from inference.engine.run import run_engine
+    from inference.engine.address import socket_path
+    from inference.engine.settings import EngineSettings
+    from inference.server import run_engine
 
-    run_engine(settings.model_dump())
+    run_engine(
+        EngineSettings(
+            model=settings.model,
+            home=settings.home,
+            model_path=settings.model_path,
+            device=settings.device,
+            dtype=settings.dtype,
+            threads=settings.threads,
+            offline=settings.offline,
+            max_prompt_tokens=settings.max_prompt_tokens,
+            max_generated_tokens=settings.max_generated_tokens,
+            queue_limit=settings.queue_limit,
+            cache_bytes=settings.cache_mib << 20,
+            host_bytes=settings.host_mib << 20,
+            device_bytes=settings.device_mib << 20 or None,
+        ),
+        listen=settings.engine_listen or f"unix:{socket_path(settings.home)}",
+        secret=settings.engine_secret,
+        drain_seconds=settings.drain_seconds,
+    )
 
 
 @main.command()

@@ -1,0 +1,153 @@
+"""`gemlens serve`: the port, the engine, the database, the pages; then the same backwards.
+
+The port is taken first, because a taken port is the likeliest thing to go wrong and costs nothing to find out. The
+engine starts next and loads beside everything else; pages are served as soon as the database is there.
+"""
+
+import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import uvicorn
+
+from app.catalogue.installed import DatabaseCatalogue
+from app.catalogue.starter import register_starter
+from app.cli import argv
+from app.db.database import Database
+from app.db.migrate import upgrade
+from app.main import create_app
+from app.readiness import MigratedDatabase
+from app.settings import Settings
+from app.web import logs
+from inference.engine.address import socket_path
+from inference.engine.pool import EnginePool
+from inference.engine.protocol import Engine
+from inference.engine.supervisor import Supervisor, socket_probe
+from inference.errors import BadInput, Unavailable
+
+BACKLOG = 512
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop."""
+    logs.configure(settings.log_format)
+    with bound_socket(settings.host, settings.port) as listening:
+        make_home(settings.home)
+        asyncio.run(_serve(settings, listening))
+
+
+async def _serve(settings: Settings, listening: socket.socket) -> None:
+    async with AsyncExitStack() as stack:
+        engines = await stack.enter_async_context(_engines(settings))
+        database = await Database.open(
+            url=settings.database_url,
+            home=settings.home,
+            statement_timeout_ms=settings.statement_timeout_ms,
+            pool_size=settings.database_pool,
+        )
+        stack.push_async_callback(database.close)
+        await asyncio.to_thread(upgrade, database.url)
+        await register_starter(database)
+        app = create_app(
+            settings,
+            database=MigratedDatabase(database),
+            engines=engines,
+            catalogue=DatabaseCatalogue(database, served=tuple(engines)),
+        )
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=True,
+            forwarded_allow_ips=settings.trusted_proxies,
+            timeout_graceful_shutdown=int(settings.drain_seconds),
+            backlog=BACKLOG,
+        )
+        sys.stdout.write(f"Gemlens is on {shown_address(settings)}\n")
+        sys.stdout.flush()
+        await uvicorn.Server(config).serve(sockets=[listening])
+
+
+@asynccontextmanager
+async def _engines(settings: Settings) -> AsyncIterator[Mapping[str, Engine]]:
+    """The engines elsewhere that the settings name, or one beside this process. An engine that another server on the
+    same home keeps is shared, so that a model is never loaded twice."""
+    async with AsyncExitStack() as stack:
+        text = settings.engines
+        if not text:
+            address = f"unix:{socket_path(settings.home)}"
+            text = f"{settings.model}={address}"
+            probe = socket_probe(address)
+            if not await probe():
+                child = Supervisor(
+                    "engine",
+                    argv("engine", *engine_flags(settings), "--engine-listen", address),
+                    probe=probe,
+                    grace_seconds=settings.drain_seconds + 5,
+                )
+                await child.start()
+                stack.push_async_callback(child.stop)
+        pool = EnginePool.from_text(
+            text, secret=settings.engine_secret, timeout_seconds=settings.engine_timeout_seconds
+        )
+        stack.push_async_callback(pool.aclose)
+        yield {model: pool.engine(model) for model in pool.models}
+
+
+def engine_flags(settings: Settings) -> list[str]:
+    """What the engine beside us is told: every setting of its own that is not the default."""
+    from app.cli import ENGINE
+
+    flags = ["--home", str(settings.home)]
+    for name in ENGINE:
+        value = getattr(settings, name)
+        if name in ("engine_listen", "engine_secret") or value == Settings.model_fields[name].default:
+            continue
+        flag = "--" + name.replace("_", "-")
+        flags += [flag] if value is True else [flag, str(value)]
+    return flags
+
+
+def bound_socket(host: str, port: int) -> socket.socket:
+    """The listening socket, or why there is none."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        if isinstance(error, PermissionError):
+            raise BadInput(
+                f"Port {port} may not be used by this account. Choose one from 1024 up with --port."
+            ) from None
+        if isinstance(error, socket.gaierror):
+            raise BadInput(f"{host!r} is no address of this machine. --host 127.0.0.1 is the usual one.") from None
+        raise BadInput(
+            f"Port {port} of {host} is taken, perhaps by a Gemlens that already runs. "
+            f"Stop that, or choose another port: gemlens serve --port {port + 1}"
+        ) from None
+    return listening
+
+
+def make_home(home: Path) -> None:
+    """The home exists afterwards and can be written to."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        probe = home / ".writable"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise Unavailable(
+            f"The home {home} cannot be written to ({reason}). Name another folder with --home."
+        ) from None
+
+
+def shown_address(settings: Settings) -> str:
+    host = "localhost" if settings.loopback else settings.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}{settings.base_path}/"
