@@ -88,7 +88,7 @@ class Gemma:
         watchers = {**edits, **{site: reader(site) for site in sites}}
         try:
             with watching(self.layers, watchers):
-                self.trunk(input_ids=self._ids(ids), use_cache=False)
+                self.trunk(input_ids=self.on_device(ids), use_cache=False)
         except Stop:
             pass
         return {site: read[site] for site in sites}
@@ -99,7 +99,7 @@ class Gemma:
         for site in edits:
             self.check_site(site)
         with watching(self.layers, edits):
-            return cast(Tensor, self.trunk(input_ids=self._ids(ids), use_cache=False).last_hidden_state)
+            return cast(Tensor, self.trunk(input_ids=self.on_device(ids), use_cache=False).last_hidden_state)
 
     @torch.no_grad()
     def logits(
@@ -127,7 +127,8 @@ class Gemma:
         """[vocabulary, d_model], tied to the embedding."""
         return cast(Tensor, self.network.lm_head.weight).detach()
 
-    def _ids(self, ids: Tensor) -> Tensor:
+    def on_device(self, ids: Tensor) -> Tensor:
+        """Token ids, checked, where the model is."""
         if ids.ndim != 2 or ids.shape[1] == 0:
             raise BadInput(
                 f"Token ids come as a table [prompts, tokens] with at least one token, not {tuple(ids.shape)}."

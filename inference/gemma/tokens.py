@@ -5,31 +5,20 @@ written out; a character that the tokenizer splits over several byte tokens stan
 others are empty. (Gemma's vocabulary writes a space as U+2581, so a U+2581 in the text itself is read as a space.)
 
 The tokenizer is the `tokenizers` library's own, read from tokenizer.json. Its post-processor and any chat template
-beside it are not used: files differ in whether they add a BOS, and Gemma's turns are simple enough to be written out.
+beside it are not used: files differ in whether they add a BOS, and base models come without a template (`text`).
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import tokenizers
 
 from inference.errors import BadInput, NotFound
+from inference.gemma.text import Turn, check_text, turns_as_text, utf8_length
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-ROLES: Mapping[str, str] = {"user": "user", "model": "model", "assistant": "model", "system": "system"}
-
-
-class Turn(Protocol):
-    @property
-    def role(self) -> str: ...
-
-    @property
-    def content(self) -> str: ...
 
 
 class Tokenizer:
@@ -80,14 +69,14 @@ class Tokenizer:
             if ids[position] not in self._bytes:
                 position += 1
                 continue
-            character, length = self._character(ids, position)
+            character, length = self.character(ids, position)
             pieces[position : position + length] = [character] + [""] * (length - 1)
             position += length
         return pieces
 
-    def _character(self, ids: Sequence[int], start: int) -> tuple[str, int]:
+    def character(self, ids: Sequence[int], start: int) -> tuple[str, int]:
         """The character that begins at a byte token, and over how many tokens it goes."""
-        length = utf8_length(self._bytes[ids[start]])
+        length = self.tokens_needed(ids[start])
         run = ids[start : start + length]
         if len(run) == length and all(i in self._bytes for i in run):
             try:
@@ -96,6 +85,10 @@ class Tokenizer:
                 pass
         return "\ufffd", 1
 
+    def tokens_needed(self, byte_token: int) -> int:
+        """Over how many byte tokens a character goes, by its first."""
+        return utf8_length(self._bytes[byte_token])
+
     def special(self, ids: Iterable[int]) -> list[bool]:
         """Which tokens are control tokens, such as BOS and the marks of a turn."""
         return [i in self._special for i in ids]
@@ -103,9 +96,10 @@ class Tokenizer:
     def untrained(self, ids: Sequence[int]) -> int:
         """How many of the first positions lie outside what dictionaries were trained on: BOS, and at the beginning of
         a chat the header of the first user turn."""
-        if list(ids[:4]) == self._chat_header:
+        beginning = list(ids[:4])
+        if beginning == self._chat_header:
             return 4
-        return 1 if ids and ids[0] == self.bos else 0
+        return 1 if beginning[:1] == [self.bos] else 0
 
     def byte_of(self, token: int) -> int | None:
         """The byte that a byte token stands for; None for all other tokens."""
@@ -143,55 +137,3 @@ class Tokenizer:
         if found is None:
             raise BadInput(f"The tokenizer has no {token}, so it is not a Gemma 3 tokenizer.")
         return found
-
-
-def check_text(text: str) -> None:
-    """Refuse what cannot be a prompt."""
-    if not text:
-        raise BadInput("The text is empty. Give at least one character.")
-    if "\0" in text:
-        raise BadInput(f"The text has a NUL character at position {text.index(chr(0))}. Remove it.")
-    if match := _SURROGATE.search(text):
-        raise BadInput(
-            f"The text has half of a surrogate pair (U+{ord(match[0]):04X}) at position {match.start()}, which is no "
-            "character. Send valid Unicode."
-        )
-
-
-def turns_as_text(turns: Sequence[Turn], generation_prompt: bool) -> str:
-    """A conversation as Gemma was trained on it, without the BOS. Gemma has no system turn: system text stands before
-    the first user turn's own."""
-    if not turns:
-        raise BadInput("The conversation has no turns. Give at least one user turn.")
-    written: list[tuple[str, str]] = []
-    system: list[str] = []
-    for turn in turns:
-        role = ROLES.get(turn.role)
-        if role is None:
-            raise BadInput(f"{turn.role[:40]!r} is not a role. Roles are user, model (or assistant) and system.")
-        if role == "system":
-            if written:
-                raise BadInput("A system turn stands after another turn. Gemma reads it only before the first.")
-            check_text(turn.content)
-            system.append(turn.content.strip())
-            continue
-        expected = "user" if len(written) % 2 == 0 else "model"
-        if role != expected:
-            raise BadInput(
-                f"Turn {len(written) + 1} is the {role}'s where the {expected}'s is expected. "
-                "User and model take turns, the user first."
-            )
-        check_text(turn.content)
-        written.append((role, turn.content.strip()))
-    if not written:
-        raise BadInput("The conversation has no user turn. Give at least one.")
-    written[0] = (written[0][0], "\n\n".join([*system, written[0][1]]))
-    text = "".join(f"<start_of_turn>{role}\n{content}<end_of_turn>\n" for role, content in written)
-    return text + "<start_of_turn>model\n" if generation_prompt else text
-
-
-def utf8_length(first: int) -> int:
-    """How many bytes a character has, by its first. A byte that begins no character counts as one."""
-    if first < 0xC2 or first > 0xF4:
-        return 1
-    return 2 if first < 0xE0 else 3 if first < 0xF0 else 4
