@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.live import examples
 from app.web import templating
 from app.web.house import House, house_of
 from app.web.sources import InstalledSource
@@ -20,8 +21,13 @@ async def home(request: Request) -> Response:
     house = house_of(request)
     models = await _models(house)
     installed = {model: await house.catalogue.sources(model) for model in models}
-    context = {"installed": installed, "model": house.settings.model if house.settings.model in models else None}
-    return templating.page(request, "home/home.html", {**context, "serving": tuple(house.engines)})
+    context = {
+        "installed": installed,
+        "model": house.settings.model if house.settings.model in house.engines else next(iter(house.engines), None),
+        "serving": tuple(house.engines),
+        "examples": examples.EXAMPLES,
+    }
+    return templating.page(request, "home/home.html", context)
 
 
 @router.get("/{model}")

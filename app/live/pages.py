@@ -13,6 +13,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.live import examples
 from app.live.look import Look, Waiting
 from app.live.question import Question, parse
 from app.live.view import Live
@@ -30,12 +31,6 @@ AGAIN_SECONDS = 2.0
 NO_LONGER_WAITED_FOR = 499
 
 router = APIRouter(include_in_schema=False)
-
-EXAMPLES = (
-    "The capital of France is Paris, and the capital of Japan is",
-    "def fibonacci(n):\n    return n if n < 2 else fibonacci(n - 1) +",
-    "Die Katze saß auf der Matte. القطة جلست على الحصيرة. 猫坐在垫子上。🐈",
-)
 
 
 def look_of(request: Request) -> Look:
@@ -68,7 +63,7 @@ async def _page(request: Request, model: str, question: Question, *, compute: bo
         "question": question,
         "sources": installed,
         "source": sources.usual(installed),
-        "examples": EXAMPLES,
+        "examples": examples.EXAMPLES,
         "live": None,
         "waiting": None,
         "problem": None,

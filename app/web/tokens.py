@@ -9,30 +9,34 @@ import re
 import unicodedata
 
 _NAMES = {
-    "\u00a0": "NBSP", "\u00ad": "SHY", "\u061c": "ALM", "\u180e": "MVS", "\u200b": "ZWSP", "\u200c": "ZWNJ",
-    "\u200d": "ZWJ", "\u200e": "LRM", "\u200f": "RLM", "\u2028": "LS", "\u2029": "PS", "\u202a": "LRE", "\u202b": "RLE",
-    "\u202c": "PDF", "\u202d": "LRO", "\u202e": "RLO", "\u2060": "WJ", "\u2066": "LRI", "\u2067": "RLI",
-    "\u2068": "FSI", "\u2069": "PDI", "\ufeff": "BOM", "\ufffc": "OBJ",
+    "\u00a0": "NBSP", "\u00ad": "SHY", "\u034f": "CGJ", "\u061c": "ALM", "\u115f": "HCF", "\u1160": "HJF",
+    "\u180e": "MVS", "\u200b": "ZWSP", "\u200c": "ZWNJ", "\u200d": "ZWJ", "\u200e": "LRM", "\u200f": "RLM",
+    "\u2028": "LS", "\u2029": "PS", "\u202a": "LRE", "\u202b": "RLE", "\u202c": "PDF", "\u202d": "LRO",
+    "\u202e": "RLO", "\u2060": "WJ", "\u2066": "LRI", "\u2067": "RLI", "\u2068": "FSI", "\u2069": "PDI",
+    "\u3164": "HF", "\ufe0e": "VS15", "\ufe0f": "VS16", "\ufeff": "BOM", "\uffa0": "HHF", "\ufffc": "OBJ",
 }  # fmt: skip
 
-_JOINERS = "\u200c\u200d\ufe0e\ufe0f"
+_NAMED = re.compile("[" + "".join(_NAMES) + "]")
+
+_JOINERS = frozenset("\u200c\u200d\ufe0e\ufe0f")
 """Parts of ordinary words and emoji: written as glyphs only when they stand alone."""
 
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
 
 def glyphs(piece: str) -> str:
-    """`"\\n"` -> `"↵\\n"`, `" "` -> `"·"`, `"\\x00"` -> `"␀"`, a bidi override -> `"⟨RLO⟩"`; empty -> `"⁺"`.
+    """`"\\n"` -> `"↵\\n"`, `" "` -> `"·"`, `"\\x00"` -> `"⟨0x00⟩"`, a bidi override -> `"⟨RLO⟩"`; empty -> `"⁺"`.
 
     An empty piece is a token that continues a character begun by the one before."""
     if not piece:
         return "⁺"
     if piece.strip(" ") == "":
         return "·" * len(piece)
-    alone = all(character in _JOINERS for character in piece)
-    shown = "".join(_glyph(character, alone=alone) for character in _LINE_BREAK.sub("\n", piece))
-    # A mark that combines needs something to stand on when its token begins a run of its own.
-    return f"◌{shown}" if unicodedata.combining(shown[0]) and len(shown) == 1 else shown
+    if piece.isprintable() and not _NAMED.search(piece):
+        # A mark that combines needs something to stand on when it is all there is.
+        return f"◌{piece}" if len(piece) == 1 and unicodedata.combining(piece) else piece
+    alone = _JOINERS.issuperset(piece)
+    return "".join(_glyph(character, alone=alone) for character in _LINE_BREAK.sub("\n", piece))
 
 
 def _glyph(character: str, *, alone: bool) -> str:
@@ -40,18 +44,11 @@ def _glyph(character: str, *, alone: bool) -> str:
         return "↵\n"
     if character == "\t":
         return "⇥\t"
-    code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "␡"
-    if character in _JOINERS and not alone:
-        return character
     if character in _NAMES:
-        return f"⟨{_NAMES[character]}⟩"
-    category = unicodedata.category(character)
-    if category == "Cs":
+        return character if character in _JOINERS and not alone else f"⟨{_NAMES[character]}⟩"
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if unicodedata.category(character) == "Cs":
         return "\ufffd"
-    if category in ("Cc", "Cf", "Co", "Cn", "Zl", "Zp") or 0xE0000 <= code <= 0xE0FFF:
-        return f"⟨U+{code:04X}⟩"
-    return character
+    return f"⟨0x{code:02X}⟩" if code < 0x100 else f"⟨U+{code:04X}⟩"
