@@ -46,7 +46,9 @@ def machine() -> str:
     """The processor's name and number of cores."""
     name = platform.processor() or platform.machine()
     if (info := Path("/proc/cpuinfo")).exists():
-        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        models = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
         name = f"{models[0]}, {len(models)} threads" if models else name
     return name
 
