@@ -13,12 +13,14 @@ from inference.engine.protocol import Source
 class DatabaseCatalogue:
     """Answers from the database at each question, so what `gemlens add` registers shows without a restart."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, served: Sequence[str] = ()) -> None:
+        """`served` are the models that engines answer for; they come first, registered or not."""
         self._database = database
+        self._served = served
 
     async def models(self) -> Sequence[str]:
         async with self._database.session() as session:
-            return await queries.models(session)
+            return list(dict.fromkeys([*self._served, *await queries.models(session)]))
 
     async def sources(self, model: str) -> Sequence[InstalledSource]:
         return tuple(as_source(row) for row in await self.rows(model))

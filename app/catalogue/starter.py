@@ -1,0 +1,94 @@
+"""The starter suite that comes with Gemlens, registered at every start without torch: names and file headers suffice.
+
+Only what is new or has changed is written. A folder that cannot be read is a finding and stops nobody.
+"""
+
+import asyncio
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from app.catalogue import queries
+from app.catalogue.register import register_source
+from app.catalogue.view import Added
+from app.catalogue.wanted import ROOT, Wanted, wanted
+from app.db.database import Database
+from gemmascope.names import Starter
+from inference.errors import GemlensError, NotFound
+
+WEIGHTS = "params.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What names, configuration and file headers say of a dictionary with one layer."""
+
+    kind: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    width: int
+    declared_l0: float | None
+    skip: bool
+    dtype: str
+    bytes: int
+    sha256: str
+    model_name: str | None
+    revision: str | None = None
+    findings: tuple[str, ...] = ()
+
+
+async def register_starter(database: Database, *, root: Path = ROOT) -> Added:
+    """Registers what `starter/` holds. Returns what was new, and what could not be read."""
+    try:
+        found = wanted("starter", model=None, revision=None, root=root)
+    except NotFound:
+        return Added(())
+    async with database.session() as session:
+        known = {(row.location, row.sha256) for row in await queries.installed(session)}
+    sources: list[str] = []
+    findings: list[str] = []
+    for one in found:
+        try:
+            if not isinstance(one.name, Starter):
+                raise NotFound(f"{one.location} is not named like a dictionary of the starter suite.")
+            header = await asyncio.to_thread(read_header, Path(one.location.removeprefix("dir:")), one.name)
+            if (one.location, header.sha256) not in known:
+                added = await _register(database, one, header)
+                sources += added.sources
+                findings += added.findings
+        except (GemlensError, OSError, SafetensorError, ValueError, KeyError) as error:
+            findings.append(f"{one.location}: {error}")
+    return Added(tuple(sources), tuple(findings))
+
+
+def read_header(folder: Path, name: Starter) -> Header:
+    file = folder / WEIGHTS
+    with safe_open(str(file), framework="numpy") as opened:
+        names = set(opened.keys())
+        rows = opened.get_slice("w_dec")
+        width, dtype = rows.get_shape()[0], rows.get_dtype()
+    with file.open("rb") as weights:
+        sha256 = hashlib.file_digest(weights, "sha256").hexdigest()
+    config = folder / "config.json"
+    declared = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    (layer,) = name.layers or (0,)
+    return Header(
+        kind=name.kind,
+        reads=(f"{name.reads}.{layer}",),
+        writes=(f"{name.writes}.{layer}",),
+        width=width,
+        declared_l0=float(declared["l0"]) if "l0" in declared else None,
+        skip="affine_skip_connection" in names,
+        dtype={"F32": "float32", "BF16": "bfloat16"}.get(dtype, dtype.lower()),
+        bytes=file.stat().st_size,
+        sha256=sha256,
+        model_name=declared.get("model_name"),
+    )
+
+
+async def _register(database: Database, one: Wanted, header: Header) -> Added:
+    async with database.session() as session:
+        return await register_source(session, wanted=one, probed=header)
