@@ -19,9 +19,9 @@ L0 = 60
 
 TEXT = (
     "A dictionary writes each activation as a sum of few directions out of many. Some of them stand for words, some "
-    "for languages, some for the shape of a list or the inside of a bracket. Cette phrase est en français, und dieser "
-    "Satz ist auf Deutsch. def add(a, b):\n    return a + b\n\nThe train to Porto leaves at 14:35 from platform two; seats "
-    "cost 24.50 euros. «Где мой билет?» asked the man with the red hat, who had lost it twice already that morning. "
+    "for languages, some for the shape of a list or the inside of a bracket. Cette phrase est en français, und "
+    "dieser Satz ist auf Deutsch. def add(a, b):\n    return a + b\n\nThe train to Porto leaves at 14:35 from "
+    "platform two; seats cost 24.50 euros. «Где мой билет?» asked the man with the red hat, who had lost it twice. "
 )
 
 
