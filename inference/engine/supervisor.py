@@ -115,7 +115,7 @@ class Supervisor:
             "stopped": f"The {self.name} is stopped.",
             "starting": f"The {self.name} is starting.",
             "running": f"The {self.name} is running.",
-            "waiting": f"The {self.name} is restarted in {max(0.0, self._restart_at - time.monotonic()):.0f} seconds.",
+            "waiting": f"The {self.name} restarts in {max(0.0, self._restart_at - time.monotonic()):.0f} s.",
         }
         sentence = sentences[self._phase]
         if self._phase in ("starting", "waiting") and self._last_exit:

@@ -69,7 +69,7 @@ async def test_a_killed_engine_is_unavailable_for_a_moment_and_then_there_again(
             await running
         await until(lambda: supervisor.status.phase == "waiting")
         assert supervisor.status.sentence == (
-            "The engine was killed, most likely because memory ran out. The engine is restarted in 0 seconds."
+            "The engine was killed, most likely because memory ran out. The engine restarts in 0 s."
         )
         with pytest.raises(EngineError, match="starting or being restarted") as caught:
             await client.ask(question("a"))

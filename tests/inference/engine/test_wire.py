@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.engine import protocol, wire
@@ -36,6 +36,7 @@ def vectors_of(data: bytes) -> np.ndarray:
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
+@settings(deadline=None)
 @given(arrays)
 def test_an_array_comes_back_with_its_dtype_shape_and_values(array: np.ndarray) -> None:
     got = vectors_of(encode_message(array))
@@ -155,6 +156,7 @@ def test_a_claim_of_four_billion_items_costs_no_memory() -> None:
         wire.decode_request(data)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_garbage_gives_wire_errors_and_nothing_else(data: bytes) -> None:
     for decode in (wire.decode_request, wire.decode_answer):
@@ -162,6 +164,7 @@ def test_garbage_gives_wire_errors_and_nothing_else(data: bytes) -> None:
             decode(data)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_damaged_message_gives_wire_errors_and_nothing_else(data: st.DataObject) -> None:
     good = encode_message(np.arange(6, dtype=np.float32).reshape(2, 3))
@@ -171,6 +174,7 @@ def test_a_damaged_message_gives_wire_errors_and_nothing_else(data: st.DataObjec
         wire.decode_request(damaged)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=6), st.data())
 def test_frames_come_back_however_the_stream_is_cut(messages: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(map(wire.frame, messages)) + wire.END
