@@ -20,6 +20,9 @@ from inference.gemma.sites import Site
 L0_FACTOR = 3.0
 """Measured and declared L0 further apart than this mean, in all cases known, that the wrong place was read."""
 
+CLEARLY = 0.98
+"""The transposed skip must be better by this factor before it is said that it was meant."""
+
 
 def check_files(dictionary: Dictionary) -> list[Finding]:
     """What the weights and names say about themselves. Reads no large tensor again."""
@@ -150,7 +153,7 @@ def _reconstruction(
     if skip.shape[0] == skip.shape[1]:
         turned = fraction_unexplained(target, plain + single.skipped(x, skip.T))
         numbers["with_skip_transposed"] = turned
-        if turned < straight:
+        if turned < min(CLEARLY * straight, without):
             sentence = (
                 f"At {site} {turned:.3g} of the variance stays unexplained with the skip connection transposed and "
                 f"{straight:.3g} as it is: the skip looks transposed."

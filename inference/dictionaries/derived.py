@@ -7,21 +7,23 @@ home, nothing is kept. Files appear under their final name only when they are co
 
 import contextlib
 import hashlib
-import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from inference.gemma.hashes import FileHashes
 
 
 class Derived:
     def __init__(self, home: Path | None) -> None:
         self._root = None if home is None else home / "cache" / "dictionaries"
+        self._hashes = FileHashes(None if self._root is None else self._root / "hashes.json")
 
     def place(self, file: Path, name: str) -> Path | None:
         """Where something derived from this file is kept; None without a home."""
@@ -47,23 +49,18 @@ class Derived:
             return None
 
     def keep_tensors(self, file: Path, name: str, tensors: dict[str, Tensor]) -> None:
+        """A home that is full or not to be written to costs computing it again, and nothing else."""
         place = self.place(file, name)
         if place is not None:
-            with appearing(place) as partial:
+            with contextlib.suppress(OSError, SafetensorError), appearing(place) as partial:
                 save_file(tensors, str(partial))
 
     def sha256(self, file: Path) -> str:
         """Of the file's bytes, computed once."""
-        place = self.place(file, "sha256.json")
-        if place is not None and place.is_file():
-            with contextlib.suppress(ValueError, KeyError, OSError):
-                return str(json.loads(place.read_text())["sha256"])
-        with file.open("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
-        if place is not None:
-            with appearing(place) as partial:
-                partial.write_text(json.dumps({"sha256": found, "file": str(file)}))
-        return found
+        try:
+            return self._hashes.sha256(file)
+        except OSError:
+            return FileHashes(None).sha256(file)
 
 
 @contextmanager

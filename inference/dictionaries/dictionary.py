@@ -9,7 +9,6 @@ Residency is driven from outside, by whoever has a budget: `parts`, `bytes_of`, 
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from inference.dictionaries.derived import Derived
 from inference.dictionaries.folder import open_folder
 from inference.dictionaries.layer import Layer, Side, State
 from inference.errors import BadInput
+from inference.gemma.hashes import combined_sha256
 from inference.gemma.sites import Site
 
 
@@ -45,9 +45,8 @@ class Dictionary:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the weights file; of several files, the hash of their hashes in order."""
-        found = [self._derived.sha256(file) for file in self.spec.files]
-        return found[0] if len(found) == 1 else sha256("".join(found).encode()).hexdigest()
+        """Of the weights file; of several, of what `sha256sum` prints for them, sorted by name."""
+        return combined_sha256({file.name: self._derived.sha256(file) for file in self.spec.files})
 
     # --- features -------------------------------------------------------------------------------------------------
 

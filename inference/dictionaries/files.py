@@ -36,7 +36,9 @@ class TensorFile:
             self.shapes = {name: tuple(int(size) for size in slices[name].get_shape()) for name in slices}
             self.dtypes = {name: str(slices[name].get_dtype()) for name in slices}
         except Exception as error:
-            # Any failure of the reader means one thing to the person who gave us the file.
+            # Any failure of the reader but one of the disk means the same to the person who gave us the file.
+            if isinstance(error, OSError):
+                raise
             raise BadInput(unreadable(path, error)) from error
 
     def tensor(self, name: str) -> Tensor:

@@ -26,6 +26,13 @@ _LAYER_FILE = re.compile(r"params_layer_(\d{1,3})\.safetensors")
 
 def open_folder(path: Path) -> tuple[DictionarySpec, tuple[WeightsFile, ...]]:
     """What the folder holds, and its files, open and checked for form. Their large tensors are not read yet."""
+    try:
+        return _open_folder(path)
+    except OSError as error:
+        raise BadInput(f"{str(path)[:300]} cannot be read: {error.strerror or error}.") from error
+
+
+def _open_folder(path: Path) -> tuple[DictionarySpec, tuple[WeightsFile, ...]]:
     if path.is_file():
         TensorFile(path)
         path = path.parent

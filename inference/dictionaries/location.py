@@ -1,32 +1,27 @@
 """Where a dictionary is: `dir:/absolute/folder`, or `hf:owner/repo/folder@revision` on the Hugging Face hub.
 
-From the hub only the folder's own weights and configuration are fetched, into the hub's own cache (HF_HOME), where
-other tools find them too and nothing is fetched twice. Examples, as large again as the weights, come only when asked.
+From the hub only the folder's own weights and configuration are fetched, into the hub's own cache, where other tools
+find them too and nothing is fetched twice. Examples, as large again as the weights, come only when asked.
 """
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx2
-from huggingface_hub import constants, snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-
 from inference.dictionaries.dictionary import Dictionary
-from inference.errors import BadInput, NotFound, Unavailable
+from inference.dictionaries.examples import NAME as EXAMPLES
+from inference.dictionaries.folder import open_folder
+from inference.errors import BadInput, GemlensError, NotFound, Unavailable
+from inference.gemma.checkpoint import Progress, silent
+from inference.gemma.hub import Hub, cached, download
 
-NEEDED = ("config.json", "cfg.json", "params*.safetensors", "sae_weights.safetensors")
-EXAMPLES = "examples.safetensors"
+CONFIGS = ("config.json", "cfg.json")
+WEIGHTS = ("params*.safetensors", "sae_weights.safetensors")
 
 _PART = r"[A-Za-z0-9][\w.-]{0,120}"
-_HUB = re.compile(rf"(?P<repo>{_PART}/{_PART})/(?P<folder>{_PART}(?:/{_PART})*)(?:@(?P<revision>{_PART}))?", re.ASCII)
+_HUB = re.compile(
+    rf"(?P<repo>{_PART}/{_PART})/(?P<folder>{_PART}(?:/{_PART})*)(?:@(?P<revision>[^@]{{1,128}}))?", re.ASCII
+)
 
 
 @dataclass(frozen=True)
@@ -36,9 +31,20 @@ class HubFolder:
     revision: str | None
 
 
-def open_dictionary(location: str, *, home: Path | None, offline: bool = False) -> Dictionary:
+@dataclass(frozen=True)
+class Fetched:
+    """A dictionary's folder on this disk."""
+
+    folder: Path
+    revision: str | None = None
+    """The hub's commit that it is of."""
+
+
+def open_dictionary(
+    location: str, *, home: Path | None, offline: bool = False, token: str | None = None, progress: Progress = silent
+) -> Dictionary:
     """The dictionary at a location, fetched if it must be."""
-    return Dictionary(fetch(location, offline=offline), home=home)
+    return Dictionary(fetch(location, offline=offline, token=token, progress=progress).folder, home=home)
 
 
 def parse_location(location: str) -> Path | HubFolder:
@@ -57,36 +63,41 @@ def parse_location(location: str) -> Path | HubFolder:
     return HubFolder(match["repo"], match["folder"], match["revision"])
 
 
-def fetch(location: str, *, offline: bool = False, examples: bool = False) -> Path:
-    """The local folder of a location."""
+def fetch(
+    location: str,
+    *,
+    offline: bool = False,
+    token: str | None = None,
+    examples: bool = False,
+    progress: Progress = silent,
+) -> Fetched:
+    """The local folder of a location. What is complete in the cache is used without asking the network."""
     where = parse_location(location)
     if isinstance(where, Path):
-        return where
-    wanted = [f"{where.folder}/{name}" for name in (*NEEDED, *((EXAMPLES,) if examples else ()))]
-    named = f"{where.repo}{'' if where.revision is None else '@' + where.revision}"
+        return Fetched(where)
+    hub = Hub(token=token, offline=offline)
+    names = (*CONFIGS, *WEIGHTS, *((EXAMPLES,) if examples else ()))
+    patterns = [f"{where.folder}/{name}" for name in names]
+    kept = cached(where.repo, patterns, revision=where.revision, hub=hub)
+    folder = None if kept is None else kept.folder / where.folder
+    if kept is not None and folder is not None and _is_complete(folder, examples=examples, any_config=hub.is_offline):
+        return Fetched(folder, kept.revision)
+    if hub.is_offline:
+        raise Unavailable(f"{where.folder} of {where.repo} is not in the Hugging Face cache, and going online is off.")
+    found = download(where.repo, patterns, revision=where.revision, hub=hub, progress=progress)
+    folder = found.folder / where.folder
+    if not folder.is_dir():
+        raise NotFound(f"{where.repo} has no dictionary in {where.folder} (at revision {found.revision}).")
+    return Fetched(folder, found.revision)
+
+
+def _is_complete(folder: Path, *, examples: bool, any_config: bool) -> bool:
+    if examples and not (folder / EXAMPLES).is_file():
+        return False
+    if not any_config and not any((folder / name).is_file() for name in CONFIGS):
+        return False
     try:
-        snapshot = snapshot_download(
-            where.repo,
-            revision=where.revision,
-            allow_patterns=wanted,
-            local_files_only=offline or constants.HF_HUB_OFFLINE,
-        )
-    except GatedRepoError as error:
-        raise Unavailable(
-            f"{where.repo} asks for its terms to be accepted first: sign in at https://huggingface.co/{where.repo}, "
-            "accept them, and set HF_TOKEN."
-        ) from error
-    except RevisionNotFoundError as error:
-        raise NotFound(f"The hub has no revision {where.revision} of {where.repo}.") from error
-    except RepositoryNotFoundError as error:
-        raise NotFound(f"The hub has no repository {where.repo}, or it is not open to this account.") from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        why = "the hub is not asked (offline)" if offline else "the hub cannot be reached"
-        raise Unavailable(f"{named} is not in the local cache of the hub, and {why}.") from error
-    except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
-        raise Unavailable(f"{where.folder} of {named} could not be fetched from the hub: {error}.") from error
-    found = Path(snapshot) / where.folder
-    if not found.is_dir():
-        missing = "the local cache of the hub has none" if offline else "there is none"
-        raise NotFound(f"{named} was asked for the folder {where.folder}, and {missing}.")
-    return found
+        open_folder(folder)
+    except GemlensError:
+        return False
+    return True

@@ -28,14 +28,15 @@ def write_folder(
     tensors: Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]],
     config: Mapping[str, Any],
     *,
-    dtype: Literal["float32", "bfloat16"] = "float32",
+    dtype: Literal["float32", "bfloat16"] | None = "float32",
     extras: Mapping[str, Mapping[str, Tensor]] | None = None,
     replace: bool = False,
 ) -> DictionarySpec:
     """Write one layer's tensors, or a sequence of them for several layers, with `config` (see `config.make_config`).
 
-    `extras` are further files by name, such as examples.safetensors, written as they are. What was written is opened
-    again by the reader before it gets its name, so a folder that appears can be read."""
+    With no dtype every tensor keeps its own: large weights may be bfloat16 while biases stay float32. `extras` are
+    further files by name, such as examples.safetensors, written as they are. What was written is opened again by the
+    reader before it gets its name, so a folder that appears can be read."""
     if path.exists() and not replace:
         raise BadInput(f"{path} exists already; choose another folder, or say that it is to be replaced.")
     single = isinstance(tensors, Mapping)
@@ -48,7 +49,7 @@ def write_folder(
     try:
         for number, layer in enumerate(layers):
             name = SINGLE if single else f"params_layer_{number}.safetensors"
-            stored = {key: value.detach().to("cpu", DTYPES[dtype]).contiguous() for key, value in layer.items()}
+            stored = {key: _stored(value, dtype) for key, value in layer.items()}
             save_file(stored, str(inside / name))
         for name, contents in (extras or {}).items():
             save_file({key: value.detach().cpu().contiguous() for key, value in contents.items()}, str(inside / name))
@@ -63,3 +64,7 @@ def write_folder(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return open_folder(path)[0]
+
+
+def _stored(value: Tensor, dtype: str | None) -> Tensor:
+    return value.detach().to("cpu", value.dtype if dtype is None else DTYPES[dtype]).contiguous()

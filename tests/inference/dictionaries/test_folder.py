@@ -211,7 +211,7 @@ def test_files_that_can_run_code_are_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_other_files_and_empty_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="holds no dictionary.*holds nothing"):
+    with pytest.raises(NotFound, match=r"holds no dictionary.*holds nothing"):
         Dictionary(tmp_path)
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(NotFound, match=r"holds no dictionary.*holds notes\.txt"):
@@ -220,6 +220,19 @@ def test_other_files_and_empty_folders_are_refused(tmp_path: Path) -> None:
         Dictionary(tmp_path / "notes.txt")
     with pytest.raises(NotFound, match="There is no folder"):
         Dictionary(tmp_path / "away")
+
+
+def test_what_the_disk_refuses_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadInput, match="cannot be read: File name too long"):
+        Dictionary(tmp_path / ("x" * 5000))
+    folder = write_single(tmp_path, "resid_post", 1)
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("inference.dictionaries.files.safe_open", refuse)
+    with pytest.raises(BadInput, match="cannot be read: Permission denied"):
+        Dictionary(folder)
 
 
 def test_a_nameless_folder_without_configuration_is_refused(tmp_path: Path) -> None:
