@@ -142,11 +142,12 @@ class Bank(nn.Module):
     def _peel(self, x: Tensor, target: Tensor, features: Tensor) -> list[Tensor]:
         """What is left of the target after each prefix."""
         left = self._affine_left(x, target)
-        decoder = self.w_dec.to(x.dtype)
-        features = features.to(x.dtype)
+        sizes = [end - start for start, end in zip((0, *self.prefixes), self.prefixes, strict=False)]
+        segments = torch.split(features.to(x.dtype), sizes, dim=2)
+        decoders = torch.split(self.w_dec.to(x.dtype), sizes, dim=1)
         residuals = []
-        for start, end in zip((0, *self.prefixes), self.prefixes, strict=False):
-            left = torch.baddbmm(left, features[:, :, start:end], decoder[:, start:end], alpha=-1)
+        for segment, decoder in zip(segments, decoders, strict=True):
+            left = torch.baddbmm(left, segment, decoder, alpha=-1)
             residuals.append(left)
         return residuals
 
