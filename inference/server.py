@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 
@@ -88,17 +89,20 @@ def _tell_failure(task: "asyncio.Task[None]") -> None:
 
 
 def serve_engine(
-    engine: ServedEngine,
+    make: Callable[[], ServedEngine],
     *,
     listen: str,
     secret: str | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
     drain_seconds: float = DRAIN_SECONDS,
 ) -> None:
-    """Serve until told to stop. `listen` is `unix:/path`, a port of loopback, or `host:port`."""
-    server = EngineServer(engine, secret=secret, max_body_bytes=max_body_bytes, drain_seconds=drain_seconds)
-    end_with_supervisor(lambda: os.kill(os.getpid(), signal.SIGTERM))
-    with listening(listen, secret=secret) as bound:
+    """Serve until told to stop. `listen` is `unix:/path`, a port of loopback, or `host:port`.
+
+    A supervised engine that finds its socket taken stands by, without making its engine, until the other has ended:
+    so two servers on one home share an engine, and neither depends on the other."""
+    supervised = end_with_supervisor(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with listening(listen, secret=secret, wait=supervised) as bound:
+        server = EngineServer(make(), secret=secret, max_body_bytes=max_body_bytes, drain_seconds=drain_seconds)
         server.run(sockets=[bound])
 
 
@@ -124,8 +128,10 @@ def run_engine(
 ) -> None:
     """The engine process, whole. torch is loaded here and nowhere before."""
     prepare_environment()
-    from inference.engine.core import DeviceEngine
 
-    serve_engine(
-        DeviceEngine(settings), listen=listen, secret=secret, max_body_bytes=max_body_bytes, drain_seconds=drain_seconds
-    )
+    def make() -> ServedEngine:
+        from inference.engine.core import DeviceEngine
+
+        return DeviceEngine(settings)
+
+    serve_engine(make, listen=listen, secret=secret, max_body_bytes=max_body_bytes, drain_seconds=drain_seconds)

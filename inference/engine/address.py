@@ -65,11 +65,12 @@ def is_loopback(host: str) -> bool:
 
 
 @contextmanager
-def listening(address: str, *, secret: str | None = None) -> Iterator[socket.socket]:
-    """A bound socket, and nothing left of it afterwards."""
+def listening(address: str, *, secret: str | None = None, wait: bool = False) -> Iterator[socket.socket]:
+    """A bound socket, and nothing left of it afterwards. Where another engine has the Unix socket, `wait` until it
+    has ended instead of failing. Nobody is let in before the server listens."""
     where = split(address)
     if isinstance(where, Path):
-        with _unix_socket(where) as bound:
+        with _unix_socket(where, wait=wait) as bound:
             yield bound
         return
     host, port = where
@@ -78,21 +79,22 @@ def listening(address: str, *, secret: str | None = None) -> Iterator[socket.soc
             f"Other machines can reach {host}:{port}, so an engine there needs a secret: set GEMLENS_ENGINE_SECRET "
             "here and where it is asked."
         )
-    try:
-        bound = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise Unavailable(f"The engine cannot listen on {host}:{port}: {error.strerror}.") from None
-    with bound:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((host, port))
+        except OSError as error:
+            raise Unavailable(f"The engine cannot listen on {host}:{port}: {error.strerror}.") from None
         yield bound
 
 
 @contextmanager
-def _unix_socket(path: Path) -> Iterator[socket.socket]:
+def _unix_socket(path: Path, *, wait: bool) -> Iterator[socket.socket]:
     """One engine per path: a lock says who owns it, so what a killed one left behind is swept away without doubt."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.with_name(path.name + ".lock").open("a") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise Unavailable(f"Another engine already listens on {path}.") from None
         path.unlink(missing_ok=True)

@@ -244,10 +244,10 @@ def socket_probe(address: str) -> Probe:
     return probe
 
 
-def end_with_supervisor(end: Callable[[], None]) -> None:
-    """In a supervised child: call `end` once the supervisor is gone. In any other process: nothing."""
+def end_with_supervisor(end: Callable[[], None]) -> bool:
+    """In a supervised child: call `end` once the supervisor is gone. In any other process: nothing. Says which."""
     if os.environ.pop(SUPERVISED, None) is None:
-        return
+        return False
 
     def watch() -> None:
         # Not sys.stdin: its lock, held by this thread, would make the interpreter's own end fail.
@@ -257,3 +257,4 @@ def end_with_supervisor(end: Callable[[], None]) -> None:
         end()
 
     threading.Thread(target=watch, name="supervisor watch", daemon=True).start()
+    return True

@@ -244,7 +244,7 @@ async def test_with_a_secret_only_the_health_page_is_open() -> None:
 
 def test_an_engine_that_others_can_reach_needs_a_secret() -> None:
     with pytest.raises(BadInput, match="needs a secret"):
-        serve_engine(FakeEngine(), listen="0.0.0.0:0")
+        serve_engine(FakeEngine, listen="0.0.0.0:0")
 
 
 def test_waiting_threads_are_told_not_to_spin_unless_somebody_chose(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,7 +338,7 @@ async def test_a_killed_engine_leaves_nothing_in_the_way_and_two_never_share_a_s
         with process(folder) as (child, address):
             await listening_within(address)
             with pytest.raises(Unavailable, match="Another engine already listens"):
-                serve_engine(FakeEngine(), listen=address)
+                serve_engine(FakeEngine, listen=address)
             child.kill()
             await ended(child)
         assert (Path(folder) / "e").exists()

@@ -161,4 +161,4 @@ class FakeEngine:
 if __name__ == "__main__":
     from inference.server import serve_engine
 
-    serve_engine(FakeEngine(), listen=sys.argv[1], drain_seconds=float((*sys.argv, "20")[2]))
+    serve_engine(FakeEngine, listen=sys.argv[1], drain_seconds=float((*sys.argv, "20")[2]))

@@ -190,6 +190,27 @@ async def test_a_child_ends_when_its_supervisor_is_killed() -> None:
         await until(lambda: not alive(child), 10)
 
 
+async def test_of_two_engines_on_one_socket_one_stands_by_and_takes_over() -> None:
+    async with supervised_engine() as (first, client):
+        assert await first.wait_until_running(30)
+        async with supervised(*first._argv, probe=first._probe) as second:
+            assert await second.wait_until_running(30)
+            await asyncio.sleep(1)
+            assert (second.status.phase, second.status.restarts) == ("running", 0)
+            assert (await health(client))["pid"] == first.status.pid
+            await first.stop()
+            async with asyncio.timeout(30):
+                while not await first._probe():  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            assert (await health(client))["pid"] == second.status.pid
+
+
+async def health(client: EngineClient) -> dict[str, Any]:
+    response = await client._http.get("/healthz")
+    found: dict[str, Any] = response.json()
+    return found
+
+
 async def test_waiting_for_a_child_that_does_not_come_up_ends() -> None:
     async def never() -> bool:
         return False
