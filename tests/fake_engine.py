@@ -49,7 +49,7 @@ class FakeEngine:
         self.failure: p.EngineError | None = None
         self.seconds = 0.0
         self.asked: list[Any] = []
-        self._pieces = pieces
+        self.pieces = pieces
         """Every text becomes these, when given."""
         self._of_id: dict[int, str] = {}
 
@@ -119,7 +119,7 @@ class FakeEngine:
         if prompt.ids is not None:
             pieces = tuple(self._of_id[id_] for id_ in prompt.ids)
         else:
-            pieces = ("<bos>", *(self._pieces or _PIECES.findall(prompt.text or "")))
+            pieces = ("<bos>", *(self.pieces or _PIECES.findall(prompt.text or "")))
         ids = [2] + [3 + _hash(piece) % 262_000 for piece in pieces[1:]]
         self._of_id.update(zip(ids, pieces, strict=True))
         return p.Tokens(ids=np.array(ids, np.int32), pieces=pieces, special=np.arange(len(ids)) == 0, untrained=1)

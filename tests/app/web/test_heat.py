@@ -1,10 +1,11 @@
 import colorsys
+import itertools
 import math
 import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.web.heat import STEPS, level, runs
@@ -49,7 +50,7 @@ def test_text_on_every_heat_is_readable(scheme: str) -> None:
 def test_heat_grows_in_lightness_alone_without_colour_vision(scheme: str) -> None:
     distances = [contrast(CLASSES[step][scheme][0], PAGES[scheme]) for step in range(1, STEPS + 1)]
     assert distances == sorted(distances)
-    assert min(later / earlier for earlier, later in zip(distances, distances[1:], strict=False)) > 1.04
+    assert min(later / earlier for earlier, later in itertools.pairwise(distances)) > 1.04
     assert distances[0] > 1.05
 
 
@@ -69,13 +70,14 @@ def test_silence_is_no_heat_and_the_peak_is_all_of_it() -> None:
     assert level(500.0, peak=5.0) == STEPS
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=3), st.sampled_from([0.0, 0.0, 1.0, 2.5]))))
 def test_runs_join_only_silent_neighbours_and_lose_nothing(tokens: list[tuple[str, float]]) -> None:
     pieces, values = [piece for piece, _ in tokens], [value for _, value in tokens]
     found = runs(pieces, values, peak=2.5, start=10)
     assert "".join(run.text for run in found) == "".join(pieces)
     assert [run.value for run in found if run.level] == [value for value in values if value]
-    assert all(one.level or other.level for one, other in zip(found, found[1:], strict=False))
+    assert all(one.level or other.level for one, other in itertools.pairwise(found))
     for run in found:
         if run.level:
             assert run.text == pieces[run.position - 10]

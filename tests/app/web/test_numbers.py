@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.web.numbers import share, value
@@ -33,6 +33,7 @@ def test_shares_are_per_cent() -> None:
     assert share(None) == "–"
 
 
+@settings(deadline=None)
 @given(st.floats(min_value=1e-30, max_value=1e30))
 def test_what_is_written_is_within_half_a_unit_of_the_third_digit(number: float) -> None:
     written = float(value(number).replace(",", "").replace("−", "-"))

@@ -1,7 +1,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.web.tokens import glyphs
@@ -42,6 +42,7 @@ def test_what_cannot_be_seen_is_written_as_a_glyph(piece: str, shown: str) -> No
     assert glyphs(piece) == shown
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_piece_can_steer_the_page(piece: str) -> None:
     shown = glyphs(piece)
@@ -49,7 +50,8 @@ def test_no_piece_can_steer_the_page(piece: str) -> None:
     shown.encode("utf-8")
     for character in shown:
         category = unicodedata.category(character)
-        assert category not in ("Cs", "Co") and (category not in ("Cc", "Cf") or character in "\n\t\u200c\u200d")
+        assert category not in ("Cs", "Co")
+        assert category not in ("Cc", "Cf") or character in "\n\t\u200c\u200d"
         assert unicodedata.bidirectional(character) not in {
             "LRE",
             "RLE",
