@@ -7,6 +7,7 @@ from typing import Any
 from app.catalogue import queries, refresh
 from app.catalogue.register import register_source
 from app.catalogue.rows import source_rows
+from app.catalogue.starter import on_disk
 from app.catalogue.view import Added, InstalledRow, Probe
 from app.catalogue.wanted import ROOT, wanted
 from app.db.database import Database
@@ -16,9 +17,9 @@ from gemmascope.models import find_model
 from inference.errors import NotFound
 
 
-def list_sources(settings: Settings, model: str, *, refresh: bool = False) -> list[dict[str, Any]]:
+def list_sources(settings: Settings, model: str, *, refresh: bool = False, root: Path = ROOT) -> list[dict[str, Any]]:
     """Every source of a model as a row. Asks the hub only when told to."""
-    return asyncio.run(_list(settings, _model(model), ask_hub=refresh))
+    return asyncio.run(_list(settings, _model(model), ask_hub=refresh, root=root))
 
 
 def add_source(
@@ -34,18 +35,18 @@ def add_source(
     return asyncio.run(_add(settings, name, model=model, revision=revision, probe=probe, root=root))
 
 
-async def _list(settings: Settings, model: str, *, ask_hub: bool) -> list[dict[str, Any]]:
+async def _list(settings: Settings, model: str, *, ask_hub: bool, root: Path) -> list[dict[str, Any]]:
     if ask_hub:
         await asyncio.to_thread(refresh.refresh, model, settings.home, offline=settings.offline)
     listing = refresh.cached(model, settings.home)
-    installed = await _installed(settings, model)
+    installed = await _installed(settings, model, root)
     return source_rows(model, {row.source for row in installed}, own=installed, listing=listing)
 
 
-async def _installed(settings: Settings, model: str) -> list[InstalledRow]:
-    """Nothing is registered where no database was made yet, and asking does not make one."""
+async def _installed(settings: Settings, model: str, root: Path) -> list[InstalledRow]:
+    """Where no database was made yet there is the starter suite alone, and asking does not make one."""
     if settings.database_url is None and not (settings.home / "postgres").is_dir():
-        return []
+        return await asyncio.to_thread(on_disk, model, root=root)
     database = await Database.open(url=settings.database_url, home=settings.home)
     try:
         async with database.session() as session:

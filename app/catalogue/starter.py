@@ -8,15 +8,16 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from app.catalogue import queries
 from app.catalogue.register import register_source
-from app.catalogue.view import Added
+from app.catalogue.view import Added, InstalledRow
 from app.catalogue.wanted import ROOT, Wanted, wanted
 from app.db.database import Database
-from gemmascope.names import Starter
+from gemmascope.names import Starter, source_id
 from inference.errors import GemlensError, NotFound
 
 WEIGHTS = "params.safetensors"
@@ -72,8 +73,7 @@ def read_header(folder: Path, name: Starter) -> Header:
         width, dtype = rows.get_shape()[0], rows.get_dtype()
     with file.open("rb") as weights:
         sha256 = hashlib.file_digest(weights, "sha256").hexdigest()
-    config = folder / "config.json"
-    declared = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    declared = _config(folder)
     (layer,) = name.layers or (0,)
     return Header(
         kind=name.kind,
@@ -87,6 +87,37 @@ def read_header(folder: Path, name: Starter) -> Header:
         sha256=sha256,
         model_name=declared.get("model_name"),
     )
+
+
+def on_disk(model: str, *, root: Path = ROOT) -> list[InstalledRow]:
+    """The suite's sources of a model as their names tell them, for whoever asks before a server has registered them."""
+    try:
+        found = wanted("starter", model=model, revision=None, root=root)
+    except NotFound:
+        return []
+    return [
+        InstalledRow(
+            model=model,
+            source=source_id(one.name),
+            layer=one.name.layers[0],
+            width=one.name.total_width,
+            kind=one.name.kind,
+            site=one.name.reads,
+            declared_l0=_config(Path(one.location.removeprefix("dir:"))).get("l0"),
+            location=one.location,
+            revision=None,
+            sha256=None,
+            findings=(),
+        )
+        for one in found
+        if isinstance(one.name, Starter) and one.name.layers
+    ]
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    config = folder / "config.json"
+    read: dict[str, Any] = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    return read
 
 
 async def _register(database: Database, one: Wanted, header: Header) -> Added:
