@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, Gemma3Config, Gemma3ForCausalLM, Gemma3TextConfig
 from transformers.utils import logging as transformers_logging
@@ -151,9 +152,28 @@ def _load_network(folder: Path, dtype: torch.dtype) -> Gemma3ForCausalLM:
     else:
         raise BadInput(f"{folder} holds a {config.model_type} model. Gemlens reads Gemma 3 (gemma3, gemma3_text).")
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    network = Gemma3ForCausalLM.from_pretrained(
-        folder, config=config, dtype=dtype, use_safetensors=True, key_mapping=key_mapping, attn_implementation="sdpa"
-    )
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        loaded: Any = Gemma3ForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            key_mapping=key_mapping,
+            attn_implementation="sdpa",
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    except SafetensorError as error:
+        raise BadInput(f"The weights in {folder} are damaged or cut short: {error}.") from error
+    network, report = loaded
+    # transformers fills what it did not find with random numbers.
+    wrong = sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"])
+    if wrong:
+        raise BadInput(
+            f"The weights in {folder} do not fit its config.json: {len(wrong)} tensors are missing or of another "
+            f"shape, {wrong[0]} among them."
+        )
     network.train(False)
     network.requires_grad_(False)
-    return network
+    return cast(Gemma3ForCausalLM, network)
