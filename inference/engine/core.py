@@ -5,8 +5,8 @@ sentence vectors have a thread of their own. Capabilities are answered at once i
 waits behind the queue. The process should be started with OMP_WAIT_POLICY=PASSIVE in its environment (`threads`)."""
 
 import asyncio
-import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeVar
@@ -24,8 +24,6 @@ from inference.engine.settings import EngineSettings
 from inference.engine.work import Job
 from inference.engine.workshop import Workshop
 from inference.errors import BadInput
-
-log = logging.getLogger(__name__)
 
 State = Literal["loading", "ready", "draining", "failed"]
 
@@ -108,6 +106,7 @@ class DeviceEngine:
 
     async def drain(self, seconds: float) -> None:
         """Refuse what is new, give what runs so many seconds, then end it and the device thread."""
+        ends = time.monotonic() + seconds
         if self._state != "failed":
             self._state = "draining"
         if self._open:
@@ -115,8 +114,10 @@ class DeviceEngine:
         for future in self._open:
             _settle(future, None, EngineError("unavailable", "The engine is shutting down.", retry_after=10.0))
         self._line.stop()
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join, max(seconds, 5.0))
+        # The thread is in the middle of a pass at most. While it still loads there is nothing to wait for.
+        if self._thread is not None and self._workshop is not None:
+            await asyncio.to_thread(self._thread.join, max(1.0, ends - time.monotonic()))
+            self._workshop.holdings.close()
         self._readers.shutdown(wait=False, cancel_futures=True)
         self._embedder.shutdown(wait=False, cancel_futures=True)
 
@@ -261,9 +262,7 @@ class DeviceEngine:
         try:
             workshop = self._load(self.settings, self._loading)
         except Exception as error:
-            if as_engine_error(error).failure.kind == "internal":
-                log.exception("the model could not be loaded")
-            self._loading.say(self._loading.progress, str(error) or type(error).__name__)
+            self._loading.say(self._loading.progress, str(as_engine_error(error)))
             self._tell(self._after_loading, None)
             return
         self._tell(self._after_loading, workshop)

@@ -3,7 +3,6 @@
 Between two micro-batches every running continuation gets one token, and whoever asked for a lease gets the device.
 One request's failure, running out of memory included, is that request's alone."""
 
-import logging
 import time
 from collections.abc import Callable
 
@@ -12,13 +11,10 @@ from inference.engine.generate import Generation
 from inference.engine.lease import LeaseWish
 from inference.engine.memory import is_out_of_memory
 from inference.engine.passes import Read, out_of_memory
-from inference.engine.protocol import EngineError
 from inference.engine.queue import Line, Task, Turn
 from inference.engine.work import Item
 from inference.engine.workshop import Workshop
 from inference.gemma.sites import Site
-
-log = logging.getLogger(__name__)
 
 
 class DeviceLoop:
@@ -70,8 +66,6 @@ class DeviceLoop:
         try:
             result = self._with_second_try(lambda: self._result(task.item, read))
         except Exception as error:
-            if not isinstance(error, EngineError) and not is_out_of_memory(error):
-                log.exception("a request failed on the device")
             task.job.fail(error)
             return
         if task.job.complete(task.index, result):
@@ -108,11 +102,8 @@ class DeviceLoop:
                 over = generation.step(self._workshop)
             except Exception as error:
                 if is_out_of_memory(error):
-                    generation.fail(out_of_memory())
-                else:
-                    if not isinstance(error, EngineError):
-                        log.exception("a continuation failed on the device")
-                    generation.fail(error)
+                    self._workshop.free_memory()
+                generation.fail(error)
                 over = True
             if over:
                 self._generations.remove(generation)

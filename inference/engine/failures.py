@@ -1,9 +1,13 @@
 """From whatever went wrong to what the person who asked is told."""
 
+import logging
+
 from inference.engine.memory import is_out_of_memory
 from inference.engine.passes import out_of_memory
 from inference.engine.protocol import EngineError, FailureKind
 from inference.errors import BadInput, GemlensError, NotFound, Unavailable
+
+log = logging.getLogger(__name__)
 
 KINDS: dict[type[GemlensError], FailureKind] = {
     BadInput: "bad_request",
@@ -21,4 +25,5 @@ def as_engine_error(error: Exception) -> EngineError:
             return EngineError(name, str(error))
     if is_out_of_memory(error):
         return out_of_memory()
+    log.error("a request failed by a fault of the engine", exc_info=error)
     return EngineError("internal", f"The engine failed on this request ({type(error).__name__}). Its log says more.")

@@ -1,20 +1,20 @@
 """Continuing a prompt, one token at a time between other requests' micro-batches, its keys and values kept.
 
-Log-probabilities are the model's own, before temperature and top-p. The draw is made on the CPU from a generator of
-the request's own, so a seed gives the same text whatever else runs beside it."""
+Log-probabilities are the model's own, before temperature and top-p. Every continuation draws from numbers of its own,
+so a seed gives the same text whatever else runs beside it."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
-from inference.engine.choose import choose_token
 from inference.engine.memory import KEPT_BYTES, generation_bytes, readable
-from inference.engine.pieces import PieceStream
 from inference.engine.protocol import EngineError, Generate, GeneratedToken
 from inference.engine.workshop import Workshop
 from inference.errors import BadInput
+from inference.gemma.continuation import Continuation
+from inference.gemma.sampling import check_settings, choose, uniforms
+from inference.gemma.stream import TextStream
 
 Emit = Callable[[GeneratedToken | BaseException], None]
 
@@ -40,14 +40,10 @@ class Generation:
             )
         tokenizer = workshop.tokenizer
         self._stops = {tokenizer.eos, tokenizer.end_of_turn}
-        self._pieces = PieceStream(tokenizer)
-        self._generator = torch.Generator()
-        if request.seed is None:
-            self._generator.seed()
-        else:
-            self._generator.manual_seed(request.seed)
-        self._cache: DynamicCache | None = None
-        self._next: list[int] = list(self._prompt.ids)
+        self._text = TextStream(tokenizer)
+        self._uniforms = uniforms(request.seed)
+        self._continuation: Continuation | None = None
+        self._token = 0
         self._count = 0
 
     def step(self, workshop: Workshop) -> bool:
@@ -56,17 +52,18 @@ class Generation:
             return True
         logits = self._logits(workshop)
         request = self._request
-        token = choose_token(logits, temperature=request.temperature, top_p=request.top_p, generator=self._generator)
+        token = choose(logits, temperature=request.temperature, top_p=request.top_p, uniform=next(self._uniforms))
+        self._token = token
         self._count += 1
-        self._next = [token]
         stopped = token in self._stops
         over = stopped or self._count >= request.max_tokens
+        piece = "" if stopped else self._text.push(token)
         logprobs = torch.log_softmax(logits, dim=-1)
         top = torch.topk(logprobs, min(request.top_logprobs, len(logprobs)))
         self._emit(
             GeneratedToken(
                 id=token,
-                piece="" if stopped else self._pieces.add(token, last=over),
+                piece=piece + self._text.finish() if over else piece,
                 logprob=float(logprobs[token]),
                 top_ids=tuple(top.indices.tolist()),
                 top_logprobs=tuple(top.values.tolist()),
@@ -80,17 +77,16 @@ class Generation:
 
     def close(self) -> None:
         """Give the keys and values back."""
-        self._cache = None
+        self._continuation = None
 
-    @torch.no_grad()
     def _logits(self, workshop: Workshop) -> Tensor:
         """[V] of the next token, float32 on the CPU."""
-        model = workshop.trunks.main
-        if self._cache is None:
-            self._cache = DynamicCache(config=model.network.config)
-        ids = torch.tensor([self._next], device=model.device)
-        hidden = model.trunk(input_ids=ids, past_key_values=self._cache, use_cache=True).last_hidden_state[0, -1]
-        logits = model.unembed(hidden).to("cpu", torch.float32)
+        if self._continuation is None:
+            self._continuation = Continuation(workshop.trunks.main, [self._prompt.ids])
+            row = self._continuation.logits
+        else:
+            row = self._continuation.append([self._token])
+        logits = row[0].to("cpu", torch.float32)
         if not torch.isfinite(logits).all():
             raise EngineError("internal", "The model gave logits that are not finite, so no token could be chosen.")
         return logits
@@ -101,11 +97,6 @@ def check(request: Generate, workshop: Workshop) -> None:
     limit = workshop.settings.max_generated_tokens
     if not 1 <= request.max_tokens <= limit:
         raise BadInput(f"max_tokens is {request.max_tokens}; it goes from 1 to {limit}.")
-    if not 0 <= request.temperature <= 100:
-        raise BadInput(f"temperature is {request.temperature}; it goes from 0 (the likeliest token) to 100.")
-    if not 0 < request.top_p <= 1:
-        raise BadInput(f"top_p is {request.top_p}; it lies above 0 and goes to 1.")
+    check_settings(temperature=request.temperature, top_p=request.top_p)
     if not 0 <= request.top_logprobs <= MAX_TOP_LOGPROBS:
         raise BadInput(f"top_logprobs is {request.top_logprobs}; it goes from 0 to {MAX_TOP_LOGPROBS}.")
-    if request.seed is not None and not -(2**63) <= request.seed < 2**63:
-        raise BadInput(f"seed is {request.seed}; it is a whole number of 64 bits.")

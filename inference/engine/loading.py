@@ -85,6 +85,7 @@ def warm_up(model: Gemma) -> None:
     """The first pass pays for libraries that are set up on use; nobody should wait for that."""
     ids = torch.tensor([[model.tokenizer.bos] * 16])
     model.logits(ids)
+    model.tokenizer.pieces([model.tokenizer.bos])
 
 
 def findings(dictionary: Dictionary) -> tuple[str, ...]:

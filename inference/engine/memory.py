@@ -65,10 +65,11 @@ def generation_bytes(shape: Shape, *, tokens: int, prompt: int) -> int:
     return 2 * cache + step
 
 
-def gradient_bytes(shape: Shape, *, length: int, layers: int) -> int:
+def gradient_bytes(shape: Shape, *, length: int) -> int:
     """A pass whose every intermediate is kept for the way back, in float32."""
     block = 12 * shape.d_model + 8 * shape.d_mlp + 8 * (shape.heads + shape.kv_heads) * shape.head_dim
-    return length * (layers * (block + 3 * shape.heads * length) + 8 * shape.d_model) * FLOAT
+    tokens = length * (shape.layers * (block + 3 * shape.heads * length) + 8 * shape.d_model) * FLOAT
+    return tokens + logits_bytes(rows=2, vocabulary=shape.vocabulary)
 
 
 def rows_per_block(*, width: int, limit_bytes: int) -> int:

@@ -73,7 +73,11 @@ class Passes:
             for part in halves(range(len(members))):
                 self._read_group([members[index] for index in part], read, failed, again=len(members) > 1)
             return
+        broken = not_finite(values)
         for key, sites in values.items():
+            if key in broken:
+                failed[key] = not_finite_error()
+                continue
             read[key].update(sites)
             self._cache.put(key, sites)
 
@@ -90,6 +94,23 @@ class Passes:
             key: {site: value[row, : len(key.ids)].clone() for site, value in batch.items()}
             for row, key in enumerate(keys)
         }
+
+
+def not_finite(values: Read) -> set[PassKey]:
+    """The prompts with a value that is infinite or not a number. One look at the device where all is well."""
+    sums = {
+        key: torch.stack([value.sum(dtype=torch.float32) for value in sites.values()]) for key, sites in values.items()
+    }
+    if torch.isfinite(torch.cat(list(sums.values()))).all():
+        return set()
+    return {key for key, sites in values.items() if not all(torch.isfinite(value).all() for value in sites.values())}
+
+
+def not_finite_error() -> EngineError:
+    return EngineError(
+        "internal",
+        "The model gave activations that are not finite. Its weights are damaged, or the device is.",
+    )
 
 
 def out_of_memory() -> EngineError:

@@ -1,7 +1,8 @@
 """The engine's language: what one may ask of a device, and what it answers. No torch, so that the web may import it.
 
-Every question is a frozen struct, answered by the struct of the same name with `Answer` behind it. The same structs travel
-inside a process, over a Unix socket and over a network (`wire.py`), so an engine gives the same answers near and far.
+Every question is a frozen struct, answered by the struct of the same name with `Answer` behind it. The same structs
+travel inside a process, over a Unix socket and over a network (`wire.py`), so an engine gives the same answers near
+and far.
 
 Units: an activation is the length that a feature adds along its unit decoder vector ("folded"). Positions count from
 the first token of the prompt, BOS included; nothing is ever trimmed here. Arrays are numpy, little-endian, C order.

@@ -42,7 +42,6 @@ class Workshop:
         )
         self._block_bytes = min(BLOCK_BYTES, max(1, room.work_bytes // 4))
         self._version = version("gemlens")
-        self._mean_unembedding: torch.Tensor | None = None
 
     # --- for reading requests, on any thread ----------------------------------------------------------------------
 
@@ -119,12 +118,6 @@ class Workshop:
             return True
 
         return fits
-
-    def mean_unembedding(self) -> torch.Tensor:
-        """Mean row [d_model] of the float32 unembedding; computed once."""
-        if self._mean_unembedding is None:
-            self._mean_unembedding = self.trunks.get("float32").unembedding.mean(0)
-        return self._mean_unembedding
 
     def rows_per_block(self, width: int) -> int:
         """How many rows of `width` numbers to compute at once."""

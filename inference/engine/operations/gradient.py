@@ -1,11 +1,9 @@
 """The gradient of one next-token logit, minus the mean logit, with respect to sites. Always float32.
 
-The pass runs on the prompt up to the asked position (later tokens have no influence), and what is before the first
-asked site is not kept for the way back."""
+The pass runs on the prompt up to the asked position: later tokens have no influence."""
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from inference.engine.memory import KEPT_BYTES, gradient_bytes
 from inference.engine.operations.finite import checked
@@ -13,9 +11,7 @@ from inference.engine.protocol import Gradient, GradientAnswer
 from inference.engine.work import Item, Stages, Values
 from inference.engine.workshop import Workshop
 from inference.errors import BadInput
-from inference.gemma.hooks import Watcher, watching
-from inference.gemma.model import Gemma
-from inference.gemma.sites import Site
+from inference.gemma.gradients import logit_gradient
 
 Found = tuple[float, tuple[np.ndarray, ...]]
 
@@ -34,43 +30,20 @@ def gradient(request: Gradient, workshop: Workshop) -> Stages:
         )
 
     def finish(_: Values) -> Found:
-        model = workshop.trunks.get("float32")
         ids = prompt.ids[: request.position + 1]
-        logit, gradients = logit_gradients(model, ids, request.token, wanted, workshop.mean_unembedding())
+        logit, gradients = logit_gradient(
+            workshop.trunks.get("float32"),
+            torch.tensor([ids]),
+            position=request.position,
+            token=request.token,
+            sites=set(wanted),
+        )
         after = length - len(ids)
         padded = (torch.nn.functional.pad(gradients[site], (0, 0, 0, after)).cpu().numpy() for site in wanted)
         return logit, checked(padded, "gradients")
 
-    first = min(wanted, key=lambda site: site.depth)
     width = sum(workshop.trunks.main.site_width(site) for site in wanted)
-    needed = gradient_bytes(workshop.shape, length=request.position + 1, layers=workshop.shape.layers - first.layer)
+    needed = gradient_bytes(workshop.shape, length=request.position + 1)
     item = Item(finish=finish, finish_bytes=KEPT_BYTES + needed)
     ((logit, values),) = yield workshop.admit([item], answer_bytes=length * width * 4)
     return GradientAnswer(provenance=workshop.provenance("float32"), tokens=prompt.tokens, logit=logit, values=values)
-
-
-def logit_gradients(
-    model: Gemma, ids: tuple[int, ...], token: int, sites: list[Site], mean: Tensor
-) -> tuple[float, dict[Site, Tensor]]:
-    """The last position's logit of a token minus the mean logit, and its gradient [T, width] at each site."""
-    first = min(sites, key=lambda site: site.depth)
-    read: dict[Site, Tensor] = {}
-
-    def reader(site: Site) -> Watcher:
-        def watch(value: Tensor) -> Tensor | None:
-            if site != first:
-                read[site] = value
-                return None
-            read[site] = value.detach().requires_grad_(True)
-            return read[site]
-
-        return watch
-
-    with torch.enable_grad():
-        with watching(model.layers, {site: reader(site) for site in set(sites)}):
-            row = torch.tensor([ids], device=model.device)
-            hidden = model.trunk(input_ids=row, use_cache=False).last_hidden_state
-        logit = hidden[0, -1] @ (model.unembedding[token] - mean)
-        order = list(read)
-        found = torch.autograd.grad(logit, [read[site] for site in order])
-    return float(logit.detach()), {site: value[0] for site, value in zip(order, found, strict=True)}
