@@ -15,17 +15,21 @@ WIDENED_BYTES = 64 << 20
 """At most this much of a bfloat16 matrix is held in float32 at a time."""
 
 
+_BACKENDS = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
+
+
 @contextmanager
 def exact_float32(device: torch.device) -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    if before != "highest":
-        torch.set_float32_matmul_precision("highest")
+    before = [backend.fp32_precision for backend in _BACKENDS]
+    changed = [pair for pair in zip(_BACKENDS, before, strict=True) if pair[1] != "ieee"]
+    for backend, _ in changed:
+        backend.fp32_precision = "ieee"
     try:
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
-        if before != "highest":
-            torch.set_float32_matmul_precision(before)
+        for backend, precision in changed:
+            backend.fp32_precision = precision
 
 
 def product(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:

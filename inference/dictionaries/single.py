@@ -35,7 +35,7 @@ def unfold(features: Tensor, norms: Tensor) -> Tensor:
 
 def decode(features: Tensor, w_dec: Tensor, *, norms: Tensor | None = None) -> Tensor:
     """What features [N, F] (folded where `norms` is given) add up to: [N, d_out], without bias and skip."""
-    gathers = not features.is_cuda and not features.requires_grad
+    gathers = features.device.type == "cpu" and not features.requires_grad
     if gathers and int(torch.count_nonzero(features)) < features.numel() * SPARSE_BELOW:
         rows, indexes = features.nonzero(as_tuple=True)
         values = features[rows, indexes]

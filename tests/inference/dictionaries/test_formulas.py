@@ -12,7 +12,7 @@ from inference.errors import BadInput
 from tests.inference.dictionaries import reference
 from tests.inference.dictionaries.conftest import KINDS
 from tests.inference.dictionaries.make import rewrite
-from tests.tiny_dictionaries import tiny_tensors, write_multi
+from tests.tiny_dictionaries import tiny_tensors, write_multi, write_single
 
 TOKENS = 4
 
@@ -113,18 +113,57 @@ def test_a_gradient_flows_from_the_reconstruction_to_the_input(folders: dict[str
     assert bool(x.grad.abs().sum() > 0)
 
 
-def test_encoding_stays_in_float32_whatever_the_process_is_set_to(folders: dict[str, Path]) -> None:
+@pytest.mark.parametrize("interface", ["old", "new"])
+def test_encoding_stays_in_float32_whatever_the_process_is_set_to(
+    interface: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On CPUs with bfloat16 units, and on GPUs, these settings would change the numbers."""
     dictionary = Dictionary(folders["resid_post"])
     x = torch.randn(5, 32, generator=torch.Generator().manual_seed(0))
-    before = dictionary.encode(x)
-    torch.set_float32_matmul_precision("medium")
+    expected = dictionary.encode(x)
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    before = [backend.fp32_precision for backend in backends]
+    within: list[list[str]] = []
+    product = torch.addmm
+
+    def watched(*args: torch.Tensor) -> torch.Tensor:
+        within.append([backend.fp32_precision for backend in backends])
+        return product(*args)
+
+    monkeypatch.setattr(torch, "addmm", watched)
     try:
+        if interface == "old":
+            torch.set_float32_matmul_precision("medium")
+        else:
+            for backend in backends:
+                backend.fp32_precision = "tf32"
+        loose = [backend.fp32_precision for backend in backends]
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            within = dictionary.encode(x)
-        assert torch.get_float32_matmul_precision() == "medium"
+            found = dictionary.encode(x)
+        assert [backend.fp32_precision for backend in backends] == loose
     finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
         torch.set_float32_matmul_precision("highest")
-    assert torch.equal(before, within)
+    assert within == [["ieee", "ieee"]]
+    assert torch.equal(found, expected)
+
+
+def test_the_example_of_the_page_on_units_is_right(tmp_path: Path) -> None:
+    """Two ways of storing one dictionary; both show a length of 3."""
+    x = torch.tensor([[3.0, 1.0]])
+    source = write_single(tmp_path, "resid_post", 0)
+    for scale in (1.0, 2.0):
+        tensors = {
+            "w_enc": scale * torch.tensor([[0.5], [0.5]]),
+            "b_enc": scale * torch.tensor([-0.5]),
+            "threshold": scale * torch.tensor([0.4]),
+            "w_dec": torch.tensor([[0.0, 2.0]]) / scale,
+            "b_dec": torch.zeros(2),
+        }
+        dictionary = Dictionary(rewrite(source, tmp_path / str(scale), tensors))
+        assert dictionary.encode(x).tolist() == [[3.0]]
+        assert dictionary.decode(dictionary.encode(x)).tolist() == [[0.0, 3.0]]
 
 
 def test_an_input_of_another_site_is_refused(folders: dict[str, Path]) -> None:
