@@ -13,6 +13,7 @@ from app.catalogue.wanted import Wanted, own_name
 from gemmascope.folders import Name
 from gemmascope.models import MODELS, find_model
 from gemmascope.names import UnknownName, source_id
+from gemmascope.published import layer_width
 from inference.errors import BadInput
 
 
@@ -21,7 +22,7 @@ async def register_source(session: AsyncSession, *, wanted: Wanted, probed: Prob
     model = model_of(wanted, probed)
     facts = MODELS[model]
     layers = [int(site.partition(".")[2]) for site in probed.reads]
-    findings = [*probed.findings, *_odd_layers(model, layers)]
+    findings = [*probed.findings, *_odd_layers(model, layers), *_odd_width(wanted, probed)]
     model_id = await queries.lock_model(
         session, model, {"layers": facts.layers, "width": facts.d_model, "chat": facts.chat}
     )
@@ -105,6 +106,12 @@ async def _ids(
 def _odd_layers(model: str, layers: list[int]) -> list[str]:
     last = MODELS[model].layers - 1
     return [f"It reads layer {layer}, and {model} has layers 0 to {last}." for layer in layers if layer > last]
+
+
+def _odd_width(wanted: Wanted, probed: Probed) -> list[str]:
+    if not isinstance(wanted.name, Name) or layer_width(wanted.name) == probed.width:
+        return []
+    return [f"{wanted.name.path} should have {layer_width(wanted.name)} features; this file has {probed.width}."]
 
 
 def _title(wanted: Wanted, id: str) -> str:

@@ -125,6 +125,11 @@ async def test_a_layer_that_the_model_lacks_is_a_finding(database: Database) -> 
     assert added.findings == ("It reads layer 30, and gemma-3-1b has layers 0 to 25.",)
 
 
+async def test_a_file_with_other_features_than_its_name_says_is_a_finding(database: Database) -> None:
+    added = await register(database, scope(), Facts(width=512))
+    assert added.findings == ("resid_post/layer_13_width_16k_l0_medium should have 16384 features; this file has 512.",)
+
+
 async def test_a_folder_with_other_layers_than_its_name_says_is_refused(database: Database) -> None:
     with pytest.raises(BadInput, match="reads layers"):
         await register(database, scope(), Facts(reads=("resid_post.5",), writes=("resid_post.5",)))
