@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from inference.training import fold
+from inference.training.activations import kth_largest
 
 OUTLYING = 0.001
 
@@ -41,23 +42,28 @@ Pieces = Callable[[], Iterable[Tensor]]
 
 
 @torch.no_grad()
-def shared_factor(pieces: Iterable[Tensor], base: Tensor, l0: float) -> float:
-    """What thresholds `base` [F] must be multiplied by so that `l0` features fire per token. `pieces` are
+def shared_factor(pieces: Pieces, base: Tensor, l0: float, *, spare: int = 3) -> float:
+    """What thresholds `base` [F] must be multiplied by so that `l0` features fire per token. `pieces` give
     pre-activations [N, F] in the units of `base`.
 
-    A feature fires iff pre / base exceeds the factor, so the factor lies between two of the largest of these ratios:
-    each piece gives its largest, several times as many as are wanted."""
-    best: list[Tensor] = []
-    tokens = 0
-    for pre in pieces:
+    A feature fires iff pre / base exceeds the factor, so the factor lies between two of the largest of these ratios.
+    Each piece gives its largest, `spare` times as many as are wanted; where that proves too few, more are asked for."""
+    largest: list[Tensor] = []
+    tokens, certain = 0, -float("inf")
+    for pre in pieces():
         ratio = (pre / base).reshape(-1)
-        wanted = min(ratio.numel(), int(8 * l0 * len(pre)) + 1)
-        best.append(ratio.topk(wanted, sorted=False).values.cpu())
+        wanted = min(ratio.numel(), int(spare * l0 * len(pre)) + 1)
+        kept = ratio.topk(wanted, sorted=False).values
+        if wanted < ratio.numel():
+            certain = max(certain, float(kept.amin()))
+        largest.append(kept)
         tokens += len(pre)
-    ratios = torch.cat(best)
+    ratios = torch.cat(largest).unsqueeze(0)
     k = min(max(1, round(l0 * tokens)), ratios.numel() - 1)
-    ordered = ratios.topk(k + 1, sorted=True).values
-    return max(float((ordered[k - 1].double() + ordered[k].double()) / 2), 1e-6)
+    below = float(kth_largest(ratios, k + 1))
+    if below < certain:
+        return shared_factor(pieces, base, l0, spare=4 * spare)
+    return max((float(kth_largest(ratios, k)) + below) / 2, 1e-6)
 
 
 class Measured:
@@ -105,7 +111,7 @@ def calibrate_single(
 ) -> tuple[dict[str, Tensor], Report]:
     """A single-layer dictionary with its thresholds set, and how it does."""
     base = tensors["threshold"]
-    factor = shared_factor((fold.encode(tensors, raw) for raw in read()), base, l0)
+    factor = shared_factor(lambda: (fold.encode(tensors, raw) for raw in read()), base, l0)
     done = {**tensors, "threshold": base * factor}
     measured = Measured(len(base), len(done["b_dec"]), base.device)
     for raw, target in zip(read(), written(), strict=True):
@@ -125,7 +131,7 @@ def calibrate_layers(
         for raws in zip(*(pieces() for pieces in read), strict=True):
             yield torch.cat([fold.encode(tensors, raw) for tensors, raw in zip(layers, raws, strict=True)], dim=1)
 
-    factor = shared_factor(together(), base, l0)
+    factor = shared_factor(together, base, l0)
     done = [{**tensors, "threshold": tensors["threshold"] * factor} for tensors in layers]
     reports = [Measured(len(tensors["threshold"]), len(tensors["b_dec"]), base.device) for tensors in done]
     for piece in zip(*(pieces() for pieces in [*read, *written]), strict=True):

@@ -192,8 +192,10 @@ class PackedText:
         need = self._tokens - 1
         rows = []
         for _ in range(passages):
-            while len(self._carry) < need:
+            while len(self._carry) <= need:
                 self._carry.extend(self._more(again=again))
+            if self._carry[0] == BOS:
+                del self._carry[0]
             rows.append([BOS, *self._carry[:need]])
             del self._carry[:need]
         return np.array(rows, dtype=np.int64)

@@ -124,8 +124,14 @@ def test_a_written_dictionary_reads_back_as_it_was_folded(tmp_path: Path) -> Non
 def test_one_factor_makes_exactly_the_declared_l0_fire() -> None:
     pre = torch.randn(1000, 40)
     base = 0.1 + torch.rand(40)
-    factor = shared_factor(pre.split(64), base, 5.0)
+    factor = shared_factor(lambda: pre.split(64), base, 5.0)
     assert int((pre > base * factor).sum()) == 5000
+
+
+def test_the_factor_is_exact_though_one_piece_holds_nearly_all_that_fires() -> None:
+    pre = torch.cat([torch.rand(10, 40) + 5, torch.rand(190, 40)])
+    factor = shared_factor(lambda: pre.split(10), torch.ones(40), 1.5)
+    assert int((pre > factor).sum()) == 300
 
 
 def test_calibration_hits_the_l0_and_measures_as_plain_formulas_do() -> None:

@@ -1,0 +1,76 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference.errors import BadInput, NotFound
+from inference.training.config import BankConfig, bank_layers, config_from, read_config
+
+BASE: dict[str, Any] = {"out": "out", "source": {"kind": "text", "path": "a"}, "tokens": 100_000}
+
+
+def with_bank(**bank: Any) -> dict[str, Any]:
+    return {**BASE, "banks": [{"width": 64, "l0": 8, **bank}]}
+
+
+def test_a_json_file_reads_as_the_run_it_describes(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(with_bank(layers=[1, 2], prefixes=[16, 64], prefix_weights=[1, 3])))
+    bank = read_config(path).banks[0]
+    assert bank.layers == (1, 2)
+    assert bank.shares == (0.25, 0.75)
+
+
+@pytest.mark.parametrize(
+    ("bank", "sentence"),
+    [
+        ({"width": 65, "prefixes": [16, 65]}, "not a multiple of the prefix 16"),
+        ({"prefixes": [16, 32]}, "must rise and end at the width, 64"),
+        ({"prefixes": [32, 16, 64]}, "must rise and end at the width"),
+        ({"prefixes": [32, 64], "prefix_weights": [1]}, "1 prefix weights for 2 prefixes"),
+        ({"l0": 64}, "L0 of 64 does not fit a width of 64"),
+        ({"l0": 0}, "L0 of 0 does not fit"),
+        ({"site": "mlp_in"}, "An SAE cannot read 'mlp_in'"),
+        ({"kind": "autoencoder"}, "Kinds are sae, transcoder, clt"),
+        ({"loss": "l1"}, "Losses are batch_topk, jumprelu"),
+        ({"skip": True}, "An SAE has no skip connection"),
+        ({"depth": 3}, "'depth' is not a setting of BankConfig"),
+    ],
+)
+def test_a_bank_that_cannot_be_is_refused_with_a_sentence(bank: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(BadInput, match=sentence):
+        config_from(with_bank(**bank))
+
+
+def test_a_configuration_without_its_parts_is_refused() -> None:
+    with pytest.raises(BadInput, match="lacks banks"):
+        config_from(BASE)
+    with pytest.raises(BadInput, match="A bank lacks l0"):
+        config_from({**BASE, "banks": [{"width": 3}]})
+    with pytest.raises(BadInput, match="nothing to train"):
+        config_from({**BASE, "banks": []})
+    with pytest.raises(BadInput, match="less than one batch"):
+        config_from({**with_bank(), "tokens": 10})
+    with pytest.raises(BadInput, match="at least two tokens"):
+        config_from({**with_bank(), "passage_tokens": 1})
+
+
+def test_a_file_that_is_not_json_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(BadInput, match="not a JSON file"):
+        read_config(tmp_path / "run.json")
+    with pytest.raises(NotFound, match="There is no file"):
+        read_config(tmp_path / "none.json")
+
+
+def test_layers_that_the_model_lacks_are_refused() -> None:
+    with pytest.raises(BadInput, match="Layer 18 is not in this model, whose layers go from 0 to 17"):
+        bank_layers(BankConfig(width=8, l0=2, layers=(3, 18)), 18)
+    with pytest.raises(BadInput, match="name a layer twice"):
+        bank_layers(BankConfig(width=8, l0=2, layers=(3, 3)), 18)
+    with pytest.raises(BadInput, match="covers every layer"):
+        bank_layers(BankConfig(kind="clt", width=36, l0=2, layers=(3,)), 18)
+    with pytest.raises(BadInput, match="multiples of 18"):
+        bank_layers(BankConfig(kind="clt", width=40, l0=2), 18)
+    assert bank_layers(BankConfig(width=8, l0=2), 3) == (0, 1, 2)

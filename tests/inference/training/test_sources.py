@@ -1,0 +1,150 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from inference.errors import BadInput, NotFound
+from inference.training.sources import TokenFile, open_source
+from inference.training.stream import BOS, PAD, TokenSource
+
+
+class Letters:
+    """One id per character, after BOS."""
+
+    def encode(self, text: str) -> list[int]:
+        return [BOS, *(1000 + ord(letter) for letter in text)]
+
+
+def opened(kind: str, path: Path, **settings: Any) -> TokenSource:
+    return open_source({"kind": kind, "path": str(path), **settings}, passage_tokens=6, tokenizer=Letters(), seed=0)
+
+
+def letters(passages: Any) -> str:
+    return "".join("|" if i == BOS else chr(i - 1000) for i in passages.reshape(-1))
+
+
+def test_a_row_of_ids_is_cut_into_windows_that_begin_with_bos(tmp_path: Path) -> None:
+    np.save(tmp_path / "ids.npy", np.arange(10, 22, dtype=np.uint32))
+    source = TokenFile(tmp_path / "ids.npy", passage_tokens=6, seed=0)
+    held, taken = source.held_out(1), source.take(2)
+    rows = sorted(np.concatenate([held, taken]).tolist())
+    assert rows == [[BOS, 10, 11, 12, 13, 14], [BOS, 15, 16, 17, 18, 19], [BOS, 20, 21, PAD, PAD, PAD]]
+
+
+def test_a_table_of_ids_gives_its_rows_with_one_bos(tmp_path: Path) -> None:
+    np.save(tmp_path / "ids.npy", np.array([[BOS, 7, 8, 9, 5, 4, 3], [9, 8, 7, 6, 5, 4, 3]]))
+    source = TokenFile(tmp_path / "ids.npy", passage_tokens=6, seed=0)
+    assert sorted(source.take(2).tolist()) == [[BOS, 7, 8, 9, 5, 4], [BOS, 9, 8, 7, 6, 5]]
+
+
+def test_a_flat_file_of_uint32_reads_as_a_row(tmp_path: Path) -> None:
+    (tmp_path / "ids.bin").write_bytes(np.arange(10, 20, dtype="<u4").tobytes())
+    source = opened("tokens", tmp_path / "ids.bin")
+    assert source.take(2)[:, 1:].sum() == sum(range(10, 20))
+
+
+def test_held_out_passages_never_come_again_and_every_round_has_a_new_order(tmp_path: Path) -> None:
+    np.save(tmp_path / "ids.npy", np.arange(100, 200, dtype=np.uint32))
+    source = TokenFile(tmp_path / "ids.npy", passage_tokens=6, seed=0)
+    held = {tuple(row) for row in source.held_out(5).tolist()}
+    first, second = source.take(15).tolist(), source.take(15).tolist()
+    assert first != second
+    assert sorted(first) == sorted(second)
+    assert held.isdisjoint(map(tuple, first))
+
+
+def test_text_is_packed_across_chunks_in_order(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("abc\ndefg")
+    (tmp_path / "b.txt").write_text("hijklm")
+    source = opened("text", tmp_path)
+    assert letters(source.take(3)) == "|abc\nd|efg|h|ijklm"
+
+
+def test_documents_of_every_format_read_alike(tmp_path: Path) -> None:
+    texts = ["abcdefg", "", "hijk", "lmnopqrstu"]
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    pq.write_table(pa.table({"text": texts}), tmp_path / "a.parquet", row_group_size=2)
+    (tmp_path / "t").mkdir()
+    for number, text in enumerate(texts):
+        (tmp_path / "t" / f"{number}.txt").write_text(text)
+    paths = {"jsonl": tmp_path / "a.jsonl", "parquet": tmp_path / "a.parquet", "text": tmp_path / "t"}
+    given = [letters(opened(kind, path).take(4)) for kind, path in paths.items()]
+    assert given[0] == given[1] == given[2]
+    assert given[0] == "|abcde|fg|hi|jk|lm|nopqr"
+
+
+@pytest.mark.parametrize("kind", ["text", "jsonl", "parquet", "tokens"])
+def test_a_source_goes_on_where_its_state_says(kind: str, tmp_path: Path) -> None:
+    texts = [f"document {i} says {i * i}" for i in range(40)]
+    path = tmp_path / f"a.{kind}"
+    if kind == "text":
+        path = tmp_path / "a.txt"
+        path.write_text("\n".join(texts) * 900)
+    elif kind == "jsonl":
+        path.write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    elif kind == "parquet":
+        pq.write_table(pa.table({"text": texts}), path, row_group_size=7)
+    else:
+        path = tmp_path / "a.npy"
+        np.save(path, np.arange(300, 900))
+    source = opened(kind, path)
+    source.held_out(5)
+    for _ in range(8):
+        state = json.loads(json.dumps(source.state()))
+        following = source.take(37)
+        again = opened(kind, path)
+        again.restore(state)
+        assert np.array_equal(again.take(37), following)
+
+
+def test_text_begins_again_behind_what_is_held_out(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "abcd"}\n{"text": "efg"}\n{"text": "hijk"}\n')
+    source = opened("jsonl", tmp_path / "a.jsonl")
+    source.held_out(1)
+    assert set(letters(source.take(10))) == set("|hijk")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind", "sentence"),
+    [
+        ("a.txt", b"", "text", "has no text"),
+        ("a.txt", b"abc\0def", "text", "NUL byte at byte 3"),
+        ("a.txt", b"abc \xff\xfe", "text", "not UTF-8 text: byte 4"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": ', "jsonl", "byte 14 that is not JSON"),
+        ("a.jsonl", b'{"body": "a"}\n', "jsonl", "no text under 'text'. It has: body"),
+        ("a.parquet", b"no parquet", "parquet", "could not be read as Parquet"),
+        ("a.bin", b"abcde", "tokens", "no multiple of 4"),
+        ("a.npy", b"abcde", "tokens", "not a .npy file"),
+    ],
+)
+def test_unusable_text_is_refused_with_a_sentence(
+    name: str, content: bytes, kind: str, sentence: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadInput, match=sentence):
+        opened(kind, tmp_path / name).take(4)
+
+
+def test_too_little_text_to_hold_out_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("abc")
+    with pytest.raises(BadInput, match="ends before 4 passages"):
+        opened("text", tmp_path / "a.txt").held_out(4)
+    np.save(tmp_path / "a.npy", np.arange(10))
+    with pytest.raises(BadInput, match="would be held out"):
+        opened("tokens", tmp_path / "a.npy").held_out(4)
+
+
+def test_what_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="does not exist"):
+        opened("text", tmp_path / "nowhere")
+    with pytest.raises(BadInput, match=r"not a kind of source\. Kinds are"):
+        opened("poem", tmp_path)
+    with pytest.raises(NotFound, match=r"no files ending in \.parquet"):
+        opened("parquet", tmp_path)
+    pq.write_table(pa.table({"body": ["a"]}), tmp_path / "a.parquet")
+    with pytest.raises(BadInput, match=r"no column 'text'\. Its columns are body"):
+        opened("parquet", tmp_path / "a.parquet").take(1)
