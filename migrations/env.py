@@ -12,6 +12,7 @@ from sqlalchemy import Connection, NullPool, create_engine, text
 from app.db.tables import BULK, Base
 
 LOCK = 0x67656D6C656E73  # "gemlens"
+LIMITS = ("set local lock_timeout = 4000", "set local statement_timeout = 5000")
 PARTITIONED = tuple(f"{table.__tablename__}_" for table in BULK)
 
 
@@ -31,21 +32,20 @@ def run(connection: Connection) -> None:
     with context.begin_transaction():
         connection.execute(text("set local lock_timeout = 60000"))
         connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": LOCK})
-        connection.execute(text("set local lock_timeout = 4000"))
-        connection.execute(text("set local statement_timeout = 5000"))
+        for limit in LIMITS:
+            connection.execute(text(limit))
         context.run_migrations()
 
 
 if context.is_offline_mode():
-    context.configure(url="postgresql+psycopg://", target_metadata=Base.metadata, literal_binds=True)
+    context.configure(dialect_name="postgresql", target_metadata=Base.metadata, literal_binds=True)
     with context.begin_transaction():
+        for limit in LIMITS:
+            context.execute(limit)
         context.run_migrations()
-elif (given := context.config.attributes.get("connection")) is not None:
-    run(given)
 else:
-    engine = create_engine(
-        context.config.attributes["url"], poolclass=NullPool, connect_args={"prepare_threshold": None}
-    )
+    given = context.config.attributes
+    options = {"prepare_threshold": None}
+    engine = given.get("connection") or create_engine(given["url"], poolclass=NullPool, connect_args=options)
     with engine.connect() as connection:
         run(connection)
-        connection.commit()

@@ -18,13 +18,6 @@ class Account(NamedTuple):
     uid: int
     gid: int
 
-    @property
-    def options(self) -> dict[str, object]:
-        """For `subprocess`: become this account, and nobody else besides."""
-        if self.uid == os.geteuid():
-            return {}
-        return {"user": self.uid, "group": self.gid, "extra_groups": []}
-
 
 def account_for(folder: Path) -> Account:
     """The account that is to own and run what lies in `folder`, which exists."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from typing import LiteralString
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL, make_url
 from inference.errors import BadInput, Unavailable
 
 OLDEST_POSTGRES = 16
-OLDEST_PGVECTOR = (0, 8)
+EXTENSION, OLDEST_EXTENSION = "vector", (0, 8)
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Address:
         query = parse_qsl(parts.query, keep_blank_values=True)
         pgbouncer = any(name == "pgbouncer" and value.lower() in ("true", "1", "yes") for name, value in query)
         query = [(name, value) for name, value in query if name != "pgbouncer"]
-        url = urlunsplit(parts._replace(query=urlencode(query, safe="/")))
+        url = urlunsplit(parts._replace(query=urlencode(query, safe="/", quote_via=quote)))
         try:
             conninfo_to_dict(url)
         except psycopg.ProgrammingError as error:
@@ -57,8 +57,8 @@ def check(address: Address) -> None:
         raise Unavailable(_why(address, str(error).strip())) from error
     with connection:
 
-        def ask(query: LiteralString) -> str | None:
-            row = connection.execute(query).fetchone()
+        def ask(query: LiteralString, *values: str) -> str | None:
+            row = connection.execute(query, values or None).fetchone()
             return None if row is None or row[0] is None else str(row[0])
 
         major = connection.info.server_version // 10000
@@ -66,25 +66,25 @@ def check(address: Address) -> None:
             raise Unavailable(
                 f"The database at {address.shown} is Postgres {major}; Gemlens needs {OLDEST_POSTGRES} or newer."
             )
-        if (encoding := ask("show server_encoding")) != "UTF8":
+        if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
             raise Unavailable(
                 f"The database at {address.shown} is encoded as {encoding}; Gemlens needs UTF8. "
                 "Make one with: create database gemlens encoding 'UTF8' template template0"
             )
         if ask("select pg_is_in_recovery()") == "True":
             raise Unavailable(f"The database at {address.shown} is a read-only replica; Gemlens needs the primary.")
-        installed = ask("select extversion from pg_extension where extname = 'vector'")
-        vector = installed or ask("select default_version from pg_available_extensions where name = 'vector'")
-        if vector is None:
+        installed = ask("select extversion from pg_extension where extname = %s", EXTENSION)
+        found = installed or ask("select default_version from pg_available_extensions where name = %s", EXTENSION)
+        if found is None:
             raise Unavailable(
                 f"The database server at {address.shown} lacks the extension pgvector. Install it there (on Debian: "
                 f"apt install postgresql-{major}-pgvector) and start again."
             )
-        if tuple(int(part) for part in vector.split(".")[:2]) < OLDEST_PGVECTOR:
-            wanted = ".".join(str(part) for part in OLDEST_PGVECTOR)
+        if tuple(int(part) for part in found.split(".")[:2]) < OLDEST_EXTENSION:
+            wanted = ".".join(str(part) for part in OLDEST_EXTENSION)
             remedy = "run: alter extension vector update" if installed else "upgrade it there"
             raise Unavailable(
-                f"The database at {address.shown} has pgvector {vector}; Gemlens needs {wanted}: {remedy}."
+                f"The database at {address.shown} has pgvector {found}; Gemlens needs {wanted}: {remedy}."
             )
 
 
@@ -117,5 +117,5 @@ def _safe(text: str) -> str:
     if "@" not in parts.netloc:
         return text.strip()
     login, _, host = parts.netloc.rpartition("@")
-    query = urlencode([(k, v) for k, v in parse_qsl(parts.query) if k != "password"], safe="/")
+    query = urlencode([(k, v) for k, v in parse_qsl(parts.query) if k != "password"], safe="/", quote_via=quote)
     return urlunsplit(parts._replace(netloc=f"{login.split(':')[0]}@{host}", query=query))

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import event, text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from app.db import migrate
 from app.db.address import Address, check
 from app.db.embedded import EmbeddedPostgres
-from inference.errors import Unavailable
+from app.db.errors import explained
 
 LOCK_TIMEOUT_MS = 4_000
 CONNECT_SECONDS = 5
@@ -30,11 +30,12 @@ class Database:
     """Made by `open`. Knows the server, keeps a pool of connections to it, and hands out sessions."""
 
     def __init__(
-        self, *, address: Address, embedded: EmbeddedPostgres | None, statement_timeout_ms: int, pool_size: int
+        self, *, address: Address, embedded: EmbeddedPostgres | None, limits: dict[str, int], pool_size: int
     ) -> None:
-        self._address = address
+        self.address = address
+        """Where the database is, in a form that can be shown: `address.shown` has no password."""
         self._embedded = embedded
-        self._limits = {"statement_timeout": statement_timeout_ms, "lock_timeout": LOCK_TIMEOUT_MS}
+        self._limits = limits
         self.engine: AsyncEngine = create_async_engine(
             "postgresql+psycopg://",
             async_creator=self._connect,
@@ -51,17 +52,24 @@ class Database:
 
     @classmethod
     async def open(
-        cls, *, url: str | None, home: Path, statement_timeout_ms: int = 0, pool_size: int = 5
+        cls,
+        *,
+        url: str | None,
+        home: Path,
+        statement_timeout_ms: int = 0,
+        lock_timeout_ms: int = LOCK_TIMEOUT_MS,
+        pool_size: int = 5,
     ) -> "Database":
-        """Opens the database at `url`, or the built-in one of `home`. A timeout of 0 means none."""
+        """Opens the database at `url`, or the built-in one of `home`, its schema up to date. No timeout is 0."""
         embedded = None if url else EmbeddedPostgres(home)
         address = await asyncio.to_thread(_prepare, url, embedded)
-        return cls(address=address, embedded=embedded, statement_timeout_ms=statement_timeout_ms, pool_size=pool_size)
+        limits = {"statement_timeout": statement_timeout_ms, "lock_timeout": lock_timeout_ms}
+        return cls(address=address, embedded=embedded, limits=limits, pool_size=pool_size)
 
     @property
     def url(self) -> str:
         """For libpq and everything above it. Holds the password, if there is one."""
-        return self._address.url
+        return self.address.url
 
     @property
     def embedded(self) -> bool:
@@ -69,24 +77,26 @@ class Database:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
-        """One transaction: committed at the end, rolled back when anything is raised."""
-        async with self._sessions() as session, session.begin():
-            yield session
+        """One transaction: committed at the end, rolled back when anything is raised.
+
+        What the database cannot help (gone, full, out of time) is raised as `Unavailable`, with a sentence.
+        """
+        with explained():
+            async with self._sessions() as session, session.begin():
+                yield session
 
     @asynccontextmanager
     async def raw(self, *, statement_timeout_ms: int = 0) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """A connection of its own outside the pool, in one transaction, for COPY and long work."""
-        connection = await self._connect(statement_timeout_ms=statement_timeout_ms)
-        async with connection:
-            yield connection
+        with explained():
+            async with await self._connect(statement_timeout_ms=statement_timeout_ms) as connection:
+                yield connection
 
     async def ping(self) -> None:
         """Returns if the database answers; else raises `Unavailable`."""
-        try:
+        with explained():
             async with self.engine.connect() as connection:
                 await connection.execute(text("select 1"))
-        except (DBAPIError, OSError) as error:
-            raise Unavailable(f"The database at {self._address.shown} does not answer.") from error
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -105,7 +115,7 @@ class Database:
                 if asyncio.get_running_loop().time() > deadline:
                     raise
                 if self._embedded is not None:
-                    self._address = Address.parse(await asyncio.to_thread(self._embedded.start))
+                    await asyncio.to_thread(self._embedded.start, seconds=CONNECT_SECONDS)
             await asyncio.sleep(0.1)
 
     async def _connect_once(self, statement_timeout_ms: int | None) -> psycopg.AsyncConnection[Any]:
@@ -113,10 +123,11 @@ class Database:
         if statement_timeout_ms is not None:
             limits["statement_timeout"] = statement_timeout_ms
         options: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "application_name": "gemlens"}
-        if self._address.behind_pgbouncer:
-            return await psycopg.AsyncConnection.connect(self._address.url, prepare_threshold=None, **options)
-        options["options"] = " ".join(f"-c {name}={value}" for name, value in limits.items())
-        return await psycopg.AsyncConnection.connect(self._address.url, **options)
+        if self.address.behind_pgbouncer:
+            return await psycopg.AsyncConnection.connect(self.address.url, prepare_threshold=None, **options)
+        own = conninfo_to_dict(self.address.url).get("options")
+        options["options"] = " ".join([*([str(own)] if own else []), *(f"-c {k}={v}" for k, v in limits.items())])
+        return await psycopg.AsyncConnection.connect(self.address.url, **options)
 
     def _limit_transaction(self, connection: Any) -> None:
         for name, value in self._limits.items():

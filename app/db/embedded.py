@@ -24,9 +24,11 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psutil
@@ -40,6 +42,9 @@ DATABASE = "gemlens"
 SUPERUSER = "gemlens"
 NEEDED_MIB = 256
 """Free space without which no new database is made: it takes 40 MiB, its log of changes 64 MiB more."""
+
+PORT = "5432"
+"""Part of the socket's name; nothing listens on it."""
 
 SETTINGS = {
     # Small: the model needs the memory, and the operating system's cache serves the pages that Postgres does not hold.
@@ -63,6 +68,7 @@ SETTINGS = {
     "synchronous_commit": "on",
     "random_page_cost": "1.1",
     "listen_addresses": "",
+    "port": PORT,
     "unix_socket_permissions": "0700",
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -71,7 +77,6 @@ SETTINGS = {
     "log_checkpoints": "off",
 }
 LONGEST_SOCKET = 107 if sys.platform == "linux" else 103
-SOCKET = ".s.PGSQL.5432"
 LOG_BYTES = 8 * 2**20
 
 
@@ -88,11 +93,6 @@ class EmbeddedPostgres:
 
     def start(self, *, seconds: float = 60) -> str:
         """Starts the server, or finds it running, and returns the address of its database."""
-        if sys.platform == "win32":
-            raise Unavailable(
-                "The built-in database needs Linux or macOS. On Windows use WSL, or give a database with "
-                "GEMLENS_DATABASE_URL."
-            )
         try:
             with self._within:
                 return self._start(seconds)
@@ -121,16 +121,18 @@ class EmbeddedPostgres:
         self._account = account_for(self.folder)
         hand_over(self.folder, self._account)
         with exclusive(self.folder / "starting.lock", seconds=seconds):
-            if self._use is None:
-                self._use = FileLock(self.folder / "users.lock")
-                self._use.try_shared()
-                atexit.register(self.stop)
-            try:
+            if self._use is not None:
                 return self._running(seconds)
+            use = FileLock(self.folder / "users.lock")
+            try:
+                use.try_shared()
+                address = self._running(seconds)
             except BaseException:
-                self._use.close()
-                self._use = None
+                use.close()
                 raise
+            self._use = use
+            atexit.register(self.stop)
+            return address
 
     def _running(self, seconds: float) -> str:
         deadline = time.monotonic() + seconds
@@ -142,10 +144,10 @@ class EmbeddedPostgres:
                     raise Unavailable(self._why("The built-in database did not start"))
                 self._launch()
                 launched = True
-            if (socket := self._socket()) is not None and socket.exists():
+            if (found := self._socket()) is not None and _socket(*found).exists():
                 first_unreachable = None
-                if self._answers(socket.parent):
-                    return _address(socket.parent, DATABASE)
+                if self._answers(*found):
+                    return _address(*found, DATABASE)
             elif not launched:
                 # Its socket was swept away from under it: only a new start makes another.
                 first_unreachable = first_unreachable or time.monotonic()
@@ -163,7 +165,10 @@ class EmbeddedPostgres:
         self._check_version()
         socket_folder = self._socket_folder()
         _write_settings(self.data / "postgresql.conf", socket_folder)
-        (self.data / "postmaster.pid").unlink(missing_ok=True)  # nobody holds server.lock, so it speaks of the dead
+        # Nobody holds server.lock, so whatever else claims that a server runs speaks of the dead. Postgres would
+        # believe it if the id meant another process by now, or one that nobody has buried yet.
+        for stale in (self.data / "postmaster.pid", *socket_folder.glob(".s.PGSQL.*")):
+            stale.unlink(missing_ok=True)
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
             self.log.replace(self.log.with_name("log.old"))
         holder = FileLock(self.folder / "server.lock")
@@ -176,12 +181,11 @@ class EmbeddedPostgres:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    cwd="/",
                     umask=0o077,
                     start_new_session=True,
                     pass_fds=[holder.descriptor],
                     check=True,
-                    **self._account.options,  # type: ignore[call-overload]
+                    **_as(self._account),
                 )
         finally:
             holder.close()
@@ -196,20 +200,19 @@ class EmbeddedPostgres:
             )
         new = self.folder / "data.new"
         shutil.rmtree(new, ignore_errors=True)
-        command = [str(programs / "initdb"), "-D", str(new), "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8"]
+        command = [str(programs / "initdb"), "-D", str(new), "-U", SUPERUSER, "--encoding=UTF8"]
+        command += ["--auth-local=trust", "--auth-host=scram-sha-256"]
         command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--no-instructions"]
         made = subprocess.run(
             [*command, "--no-sync"],
             capture_output=True,
             text=True,
             errors="replace",
-            cwd="/",
-            **self._account.options,  # type: ignore[call-overload]
+            **_as(self._account),
         )
         if made.returncode:
             shutil.rmtree(new, ignore_errors=True)
-            last = (made.stderr.strip() or made.stdout.strip() or "no reason given").splitlines()[-1]
-            raise Unavailable(f"No database could be made in {self.folder}: {last}")
+            raise Unavailable(f"No database could be made in {self.folder}: {_reason(made.stderr.splitlines())}")
         new.rename(self.data)
         # Writing forty megabytes through to the disk takes seconds, and can be done while the server already works.
         threading.Thread(target=_sync, args=(programs, self.data, self._account), daemon=True).start()
@@ -225,10 +228,10 @@ class EmbeddedPostgres:
                 "exports."
             )
 
-    def _answers(self, socket_folder: Path) -> bool:
+    def _answers(self, folder: Path, port: str) -> bool:
         """Whether the database can be reached; makes it the first time."""
         try:
-            with psycopg.connect(_address(socket_folder, "postgres"), connect_timeout=5, autocommit=True) as connection:
+            with psycopg.connect(_address(folder, port, "postgres"), connect_timeout=5, autocommit=True) as connection:
                 query = "select 1 from pg_database where datname = %s"
                 if connection.execute(query, [DATABASE]).fetchone() is None:
                     connection.execute(f"create database {DATABASE}")
@@ -244,17 +247,17 @@ class EmbeddedPostgres:
         except FileNotFoundError:
             return []
 
-    def _socket(self) -> Path | None:
-        """The socket of a server that says it is ready."""
+    def _socket(self) -> tuple[Path, str] | None:
+        """Folder and number of the socket of a server that says it is ready."""
         lines = self._pid_file()
-        return Path(lines[4]) / SOCKET if len(lines) > 7 and lines[7].strip() == "ready" else None
+        return (Path(lines[4]), lines[3]) if len(lines) > 7 and lines[7].strip() == "ready" else None
 
     def _socket_folder(self) -> Path:
-        if len(os.fsencode(self.folder / SOCKET)) <= LONGEST_SOCKET and not set(str(self.folder)) & set(",\"'\\"):
+        if _fits(self.folder) and not set(str(self.folder)) & set(",\"'\\"):
             return self.folder
         name = f"gemlens-{sha256(os.fsencode(self.folder)).hexdigest()[:12]}"
         for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):
-            if parent is None or len(os.fsencode(Path(parent, name, SOCKET))) > LONGEST_SOCKET:
+            if parent is None or not _fits(Path(parent, name)):
                 continue
             folder = Path(parent, name)
             with contextlib.suppress(OSError):
@@ -292,8 +295,13 @@ class EmbeddedPostgres:
             lines = []
         if any("No space left on device" in line for line in lines):
             return f"{what}: the disk that holds {self.folder} is full. Free some space and start again."
-        said = [line for line in lines if "FATAL" in line or "PANIC" in line] or lines
-        return f"{what}. Its log, {self.log}, ends with: {said[-1] if said else 'nothing'}"
+        return f"{what}. Its log, {self.log}, ends with: {_reason(lines[::-1])}"
+
+
+def _reason(lines: Sequence[str]) -> str:
+    """The first line that says what went wrong."""
+    telling = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "error:"))]
+    return (telling or [line for line in lines if line.strip()] or ["nothing"])[0]
 
 
 def _programs() -> Path:
@@ -307,6 +315,15 @@ def _programs() -> Path:
     return Path(found.submodule_search_locations[0], "pginstall", "bin")
 
 
+def _as(account: Account) -> dict[str, Any]:
+    """For `subprocess`: as this account, from a folder that it may be in, without anybody's settings for Postgres."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
+    options: dict[str, Any] = {"cwd": "/", "env": plain | {"LC_ALL": "C"}}
+    if account.uid != os.geteuid():
+        options |= {"user": account.uid, "group": account.gid, "extra_groups": []}
+    return options
+
+
 def _write_settings(path: Path, socket_folder: Path) -> None:
     settings = SETTINGS | {"unix_socket_directories": f'"{socket_folder}"'}
     lines = ["# Written anew at every start. Put settings of your own into own.conf, one folder up."]
@@ -317,9 +334,16 @@ def _write_settings(path: Path, socket_folder: Path) -> None:
 
 def _sync(programs: Path, data: Path, account: Account) -> None:
     command = [str(programs / "initdb"), "--sync-only", "-D", str(data)]
-    options = account.options
-    subprocess.run(command, capture_output=True, check=False, cwd="/", **options)  # type: ignore[call-overload]
+    subprocess.run(command, capture_output=True, check=False, **_as(account))
 
 
-def _address(socket_folder: Path, database: str) -> str:
-    return f"postgresql://{SUPERUSER}@/{database}?host={quote(str(socket_folder), safe='/')}"
+def _socket(folder: Path, port: str = PORT) -> Path:
+    return folder / f".s.PGSQL.{port}"
+
+
+def _fits(folder: Path) -> bool:
+    return len(os.fsencode(_socket(folder))) <= LONGEST_SOCKET
+
+
+def _address(folder: Path, port: str, database: str) -> str:
+    return f"postgresql://{SUPERUSER}@/{database}?host={quote(str(folder), safe='/')}&port={port}"

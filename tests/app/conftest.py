@@ -5,6 +5,7 @@ Nothing needs to survive a crash here, so nothing is waited for.
 """
 
 import itertools
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,26 +13,42 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from app.db import migrate
+from app.db import embedded, migrate
 from app.db.database import Database
 from app.db.embedded import EmbeddedPostgres
 
 NUMBERS = itertools.count()
-CARELESS = "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n"
+CARELESS = ("fsync = off", "full_page_writes = off", "autovacuum = off")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_writing_through() -> Iterator[None]:
+    """New databases are not written through to the disk behind the tests' backs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedded, "_sync", lambda *_: None)
+        yield
 
 
 def careless_server(home: Path, *settings: str) -> EmbeddedPostgres:
     """A server that takes no care of its data."""
     server = EmbeddedPostgres(home)
-    server.folder.mkdir()
-    (server.folder / "own.conf").write_text("\n".join([CARELESS, *settings, ""]))
+    server.folder.mkdir(parents=True)
+    (server.folder / "own.conf").write_text("\n".join([*CARELESS, *settings, ""]))
     return server
 
 
 @pytest.fixture(scope="session")
-def database_template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def homes() -> Iterator[Path]:
+    """A folder for homes with a server of their own. It is not pytest's: every run of pytest closes that one to other
+    accounts, also below other runs, and when root runs the tests the servers are another account."""
+    with tempfile.TemporaryDirectory(prefix="gemlens-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def database_template(homes: Path) -> Iterator[str]:
     """The address of an empty, migrated database, made to be cloned."""
-    server = careless_server(tmp_path_factory.mktemp("database"))
+    server = careless_server(homes / "database")
     try:
         url = server.start()
         migrate.upgrade(url)
@@ -50,7 +67,8 @@ def cloned(template: str) -> Iterator[str]:
     name = f"clone_{next(NUMBERS)}"
     with psycopg.connect(at(template, "postgres"), autocommit=True) as connection:
         connection.execute(f"create database {name} template {make_url(template).database}")
-        yield at(template, name)
+    yield at(template, name)
+    with psycopg.connect(at(template, "postgres"), autocommit=True) as connection:
         connection.execute(f"drop database {name} with (force)")
 
 

@@ -17,8 +17,7 @@ class Label(Owned, Base):
     """A sentence that says what a feature is about, with who or what wrote it.
 
     Labels belong to a source, not to a harvest: they outlive a new one. The source set stands here too, because an
-    index for nearness is built for one set at a time, over a thousand rows or more (`indexes.py`): an exact scan is
-    quicker below, and one index for all would find too few of a small set's rows.
+    index for nearness is built for one set at a time, and only for large ones (`nearness.py`).
     """
 
     __tablename__ = "label"
