@@ -51,6 +51,8 @@ def _layers(inside: str, *, count: int, where: Path) -> list[int]:
     inside = inside.strip("{}").replace(" ", "")
     if inside == "all":
         return list(range(count))
+    if span := re.fullmatch(r"(\d{1,3})(?:-|\.\.)(\d{1,3})", inside):
+        return list(range(int(span[1]), int(span[2]) + 1))
     if not re.fullmatch(r"\d{1,3}(,\d{1,3})*", inside):
         raise BadInput(f"{where} names layers as {inside[:120]!r}; {{5,9,12,15}} or {{all}} would be right.")
     return [int(layer) for layer in inside.split(",")]

@@ -70,7 +70,7 @@ def check_top_logits(
         sentence = f"The examples name token {int(tokens.max())}, and the model has {len(unembedding)}: another model."
         return Finding("error", sentence, "top_logits")
     chosen_tokens = unembedding[tokens.to(unembedding.device)].to("cpu", torch.float32)
-    ours = torch.einsum("nd,nkd->nk", residual.to("cpu", torch.float32), chosen_tokens)
+    ours = torch.einsum("fd,fkd->fk", residual.to("cpu", torch.float32), chosen_tokens)
     return _compared("top logits", "top_logits", stored, {"raw": ours, "unit": ours / norms[:, None]}, len(chosen))
 
 

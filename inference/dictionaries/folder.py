@@ -7,7 +7,9 @@ tensors are believed.
 """
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from gemmascope.errors import UnknownName
 from gemmascope.folders import Folder, parse_folder
@@ -103,15 +105,52 @@ def _check_alike(weights: tuple[WeightsFile, ...]) -> None:
 def _spec(path: Path, weights: tuple[WeightsFile, ...]) -> DictionarySpec:
     first = weights[0]
     named = _named(path)
-    remarks: list[str] = []
-    config_path = path / CONFIG
-    config = read_json(config_path) if config_path.is_file() else {}
+    where = path / CONFIG
+    config = read_json(where) if where.is_file() else {}
+    read, write = _sites(path, config, named, count=len(weights))
+    kind = _kind(config.get("type"), read, write, several=first.targets is not None, where=where)
+    if config.get("architecture", "jump_relu") not in ("jump_relu", "jumprelu"):
+        raise BadInput(
+            f"{where} names the architecture {str(config['architecture'])[:60]!r}; jump_relu would be right."
+        )
+    if kind == "sae" and first.d_in != first.d_out:
+        raise BadInput(
+            f"{first.path}: it reads {first.d_in} numbers and writes {first.d_out}; an SAE writes what it reads."
+        )
+    declared_width = declared_number(config, "width", where)
+    model_name = config.get("model_name")
+    return DictionarySpec(
+        kind=kind,
+        read=read,
+        write=write,
+        width=first.width,
+        d_in=first.d_in,
+        d_out=first.d_out,
+        declared_l0=declared_number(config, "l0", where),
+        skip=first.skip,
+        dtype=first.dtype,
+        folder=path,
+        files=tuple(one.path for one in weights),
+        model_name=model_name[:200] if isinstance(model_name, str) else None,
+        name="/".join(path.resolve().parts[-2:]),
+        declared_width=None if declared_width is None else int(declared_width),
+        named_affine=None if named is None else named.affine,
+        remarks=tuple(_remarks(config, named, read, write, weights)),
+    )
+
+
+def _sites(
+    path: Path, config: Mapping[str, Any], named: Folder | None, *, count: int
+) -> tuple[tuple[Site, ...], tuple[Site, ...]]:
+    """Where it reads and writes: one layer per weights file, ascending, the same at both ends."""
+    where = path / CONFIG
     if "hf_hook_point_in" in config:
-        read = parse_hook(str(config["hf_hook_point_in"]), count=len(weights), where=config_path)
-        point_out = config.get("hf_hook_point_out", config["hf_hook_point_in"])
-        write = parse_hook(str(point_out), count=len(weights), where=config_path)
+        point_in = config["hf_hook_point_in"]
+        point_out = config.get("hf_hook_point_out", point_in)
+        read = parse_hook(str(point_in), count=count, where=where)
+        write = parse_hook(str(point_out), count=count, where=where)
     elif named is not None:
-        layers = tuple(range(len(weights))) if named.layers is None else named.layers
+        layers = _layers_named(named, count)
         read = tuple(Site(named.reads, layer) for layer in layers)
         write = tuple(Site(named.writes, layer) for layer in layers)
     else:
@@ -120,50 +159,39 @@ def _spec(path: Path, weights: tuple[WeightsFile, ...]) -> DictionarySpec:
             "called like resid_post/layer_12_width_16k_l0_medium, or a config.json, would."
         )
     for sites, word in ((read, "reads"), (write, "writes")):
-        if len(sites) != len(weights):
-            raise BadInput(f"{path} {word} {len(sites)} layers and has {len(weights)} weight files; one each is right.")
-    if [site.layer for site in read] != sorted({site.layer for site in read}):
-        raise BadInput(f"{path} names its layers as {[site.layer for site in read]}; ascending would be right.")
-    if [site.layer for site in read] != [site.layer for site in write]:
+        if len(sites) != count:
+            raise BadInput(f"{path} {word} {len(sites)} layers and has {count} weight files; one each is right.")
+    layers = tuple(site.layer for site in read)
+    if list(layers) != sorted(set(layers)):
+        raise BadInput(f"{path} names its layers as {list(layers)}; ascending would be right.")
+    if layers != tuple(site.layer for site in write):
         raise BadInput(f"{path} reads and writes different layers; the same layers in the same order would be right.")
-    kind = _kind(config.get("type"), read, write, several=first.targets is not None, where=config_path)
-    architecture = config.get("architecture", "jump_relu")
-    if architecture not in ("jump_relu", "jumprelu"):
-        raise BadInput(f"{config_path} names the architecture {str(architecture)[:60]!r}; Gemma Scope 2 has jump_relu.")
-    if kind == "sae" and first.d_in != first.d_out:
-        raise BadInput(
-            f"{first.path}: it reads {first.d_in} numbers and writes {first.d_out}; an SAE writes what it reads."
-        )
+    return read, write
+
+
+def _remarks(
+    config: Mapping[str, Any],
+    named: Folder | None,
+    read: tuple[Site, ...],
+    write: tuple[Site, ...],
+    weights: tuple[WeightsFile, ...],
+) -> Iterator[str]:
+    """What is odd and does not stop it from being read."""
     if named is not None and config:
-        expected = named.layers if named.layers is not None else tuple(range(len(weights)))
-        if (named.reads, named.writes, expected) != (read[0].kind, write[0].kind, tuple(site.layer for site in read)):
-            remarks.append(f"{CONFIG} names other sites than the folder does; {CONFIG} is believed.")
-    declared = config.get("affine_connection")
-    if isinstance(declared, bool) and declared != first.skip:
-        has = "has" if first.skip else "has no"
-        remarks.append(f"{CONFIG} says affine_connection {str(declared).lower()}, and the file {has} skip connection.")
+        found = (read[0].kind, write[0].kind, tuple(site.layer for site in read))
+        if found != (named.reads, named.writes, _layers_named(named, len(weights))):
+            yield f"{CONFIG} names other sites than the folder does; {CONFIG} is believed."
+    declared, skip = config.get("affine_connection"), weights[0].skip
+    if isinstance(declared, bool) and declared != skip:
+        has = "has a" if skip else "has no"
+        yield f"{CONFIG} says affine_connection {str(declared).lower()}, and the file {has} skip connection."
     unknown = sorted({name for one in weights for name in one.unknown})
     if unknown:
-        remarks.append(f"Tensors that are not understood were left unread: {', '.join(unknown[:8])}.")
-    declared_width = declared_number(config, "width", config_path)
-    return DictionarySpec(
-        kind=kind,
-        read=read,
-        write=write,
-        width=first.width,
-        d_in=first.d_in,
-        d_out=first.d_out,
-        declared_l0=declared_number(config, "l0", config_path),
-        skip=first.skip,
-        dtype=first.dtype,
-        folder=path,
-        files=tuple(one.path for one in weights),
-        model_name=str(config["model_name"])[:200] if isinstance(config.get("model_name"), str) else None,
-        name="/".join(path.resolve().parts[-2:]),
-        declared_width=None if declared_width is None else int(declared_width),
-        named_affine=None if named is None else named.affine,
-        remarks=tuple(remarks),
-    )
+        yield f"Tensors that are not understood were left unread: {', '.join(unknown[:8])}."
+
+
+def _layers_named(named: Folder, count: int) -> tuple[int, ...]:
+    return tuple(range(count)) if named.layers is None else named.layers
 
 
 def _named(path: Path) -> Folder | None:

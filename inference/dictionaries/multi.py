@@ -30,16 +30,16 @@ def anticausal_peak(w_dec: Tensor, position: int) -> float:
 
 
 def decode(
-    features: Mapping[int, Tensor], decoders: Mapping[int, Tensor], *, target: int, norms: Mapping[int, Tensor] | None
+    features: Mapping[int, Tensor], decoders: Mapping[int, Tensor], *, target: int, norms: Mapping[int, Tensor]
 ) -> Tensor:
-    """What the latents of every position up to `target` add there: [N, d], without bias and skip.
+    """What the folded latents of every position up to `target` add there: [N, d], without bias and skip.
 
-    `decoders` holds causal slices by position; features are folded where `norms` is given."""
+    `decoders` holds causal slices by position."""
     parts = [
         single.decode(
             features[position],
             decoders[position][:, target - position],
-            norms=None if norms is None else norms[position],
+            norms=norms[position],
         )
         for position in range(target + 1)
     ]

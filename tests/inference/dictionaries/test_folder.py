@@ -64,7 +64,7 @@ def test_the_tensors_are_believed_about_the_skip(tmp_path: Path) -> None:
     plain = write_single(tmp_path, "transcoder", 0)
     spec, _ = open_folder(changed(plain, tmp_path / "a", affine_skip_connection=torch.ones(32, 32)))
     assert spec.skip
-    assert any("affine_connection false, and the file has skip" in remark for remark in spec.remarks)
+    assert any("affine_connection false, and the file has a skip" in remark for remark in spec.remarks)
 
 
 def test_a_seed_in_the_folder_name_does_not_disturb(tmp_path: Path) -> None:

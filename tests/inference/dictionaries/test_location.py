@@ -7,8 +7,7 @@ import pytest
 from inference.dictionaries import Dictionary, open_dictionary
 from inference.dictionaries import location as locations
 from inference.dictionaries.location import HubFolder, fetch, parse_location
-from inference.dictionaries.probe import probe
-from inference.errors import BadInput, GemlensError, NotFound, Unavailable
+from inference.errors import BadInput, NotFound, Unavailable
 from inference.gemma.hub import Snapshot
 from tests.tiny_dictionaries import write_single
 
@@ -95,15 +94,3 @@ def test_locations_are_parsed() -> None:
     assert parse_location("dir:/data/x") == Path("/data/x")
     assert parse_location("hf:a/b/c/d@refs/pr/1") == HubFolder("a/b", "c/d", "refs/pr/1")
     assert parse_location("hf:a/b/c") == HubFolder("a/b", "c", None)
-
-
-def test_probing_says_what_is_there(folders: dict[str, Path], tmp_path: Path) -> None:
-    found = probe(f"dir:{folders['crosscoder']}", home=tmp_path, offline=True)
-    assert found.kind == "crosscoder"
-    assert found.reads == found.writes == ("resid_post.0", "resid_post.2", "resid_post.3")
-    assert (found.width, found.declared_l0, found.skip, found.dtype) == (96, 50.0, False, "float32")
-    assert found.bytes == sum(file.stat().st_size for file in folders["crosscoder"].glob("*.safetensors"))
-    assert (found.revision, found.findings) == (None, ())
-    assert len(found.sha256) == 64
-    with pytest.raises(GemlensError, match="There is no folder"):
-        probe(f"dir:{tmp_path}/away", home=tmp_path, offline=True)

@@ -40,7 +40,9 @@ def test_the_configuration_has_the_eight_keys(tmp_path: Path) -> None:
     crosscoder = write_multi(tmp_path, "crosscoder")
     point = json.loads((crosscoder / "config.json").read_text())["hf_hook_point_in"]
     assert point == "model.layers.{0,2,3}.output"
-    assert parse_hook(point, count=3, where=crosscoder) == tuple(Site("resid_post", layer) for layer in (0, 2, 3))
+    for layers, meant in (("0,2,3", (0, 2, 3)), ("all", (0, 1, 2)), ("4-6", (4, 5, 6)), ("0, 1, 2", (0, 1, 2))):
+        sites = parse_hook(f"model.layers.{{{layers}}}.output", count=3, where=crosscoder)
+        assert sites == tuple(Site("resid_post", layer) for layer in meant)
 
 
 @pytest.mark.parametrize(("dtype", "stored"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
