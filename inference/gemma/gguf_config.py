@@ -7,6 +7,7 @@ dimension. Sizes are told apart by their number of layers, as llama.cpp does.
 
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import Gemma3TextConfig
 
 from inference.errors import BadInput
@@ -39,32 +40,37 @@ def config_of(header: GgufHeader) -> Gemma3TextConfig:
 
     layers, width, heads = key("block_count"), key("embedding_length"), key("attention.head_count")
     head_dim = key("attention.key_length")
-    return Gemma3TextConfig(
-        architectures=["Gemma3ForCausalLM"],
-        vocab_size=embedding.shape[0],
-        hidden_size=width,
-        intermediate_size=key("feed_forward_length"),
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=key("attention.head_count_kv"),
-        head_dim=head_dim,
-        query_pre_attn_scalar=query_scale(layers=layers, width=width, heads=heads, head_dim=head_dim),
-        # The file keeps it in single precision: 9.999999974752427e-07 is 1e-6.
-        rms_norm_eps=float(f"{key('attention.layer_norm_rms_epsilon', 1e-6):.6g}"),
-        sliding_window=key("attention.sliding_window"),
-        max_position_embeddings=key("context_length"),
-        rope_parameters=rope_parameters(
-            layers=layers,
-            base=key("rope.freq_base", 1e6),
-            local_base=key("rope.freq_base_swa", 1e4),
-            scaling=key("rope.scaling.type", "unstated"),
-            factor=key("rope.scaling.factor", 1.0),
-        ),
-        tie_word_embeddings="output.weight" not in header.tensors,
-        bos_token_id=metadata.get("tokenizer.ggml.bos_token_id", 2),
-        eos_token_id=metadata.get("tokenizer.ggml.eos_token_id", 1),
-        pad_token_id=metadata.get("tokenizer.ggml.padding_token_id", 0),
-    )
+    try:
+        if not 0 < layers <= len(header.tensors):
+            raise ValueError(f"{layers} layers and {len(header.tensors)} tensors")
+        return Gemma3TextConfig(
+            architectures=["Gemma3ForCausalLM"],
+            vocab_size=embedding.shape[0],
+            hidden_size=width,
+            intermediate_size=key("feed_forward_length"),
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=key("attention.head_count_kv"),
+            head_dim=head_dim,
+            query_pre_attn_scalar=query_scale(layers=layers, width=width, heads=heads, head_dim=head_dim),
+            # The file keeps it in single precision: 9.999999974752427e-07 is 1e-6.
+            rms_norm_eps=float(f"{key('attention.layer_norm_rms_epsilon', 1e-6):.6g}"),
+            sliding_window=key("attention.sliding_window"),
+            max_position_embeddings=key("context_length"),
+            rope_parameters=rope_parameters(
+                layers=layers,
+                base=key("rope.freq_base", 1e6),
+                local_base=key("rope.freq_base_swa", 1e4),
+                scaling=key("rope.scaling.type", "unstated"),
+                factor=key("rope.scaling.factor", 1.0),
+            ),
+            tie_word_embeddings="output.weight" not in header.tensors,
+            bos_token_id=metadata.get("tokenizer.ggml.bos_token_id", 2),
+            eos_token_id=metadata.get("tokenizer.ggml.eos_token_id", 1),
+            pad_token_id=metadata.get("tokenizer.ggml.padding_token_id", 0),
+        )
+    except (ValueError, TypeError, ArithmeticError, StrictDataclassError) as error:
+        raise BadInput(f"{header.path.name} describes no possible Gemma 3: {error}.") from error
 
 
 def query_scale(*, layers: int, width: int, heads: int, head_dim: int) -> int:

@@ -33,8 +33,11 @@ class Weight:
 
 def weights_of(header: GgufHeader, config: Gemma3TextConfig) -> list[Weight]:
     """Every weight of the model, found in the file and of the right shape."""
-    with torch.device("meta"):
-        network = Gemma3ForCausalLM(config)
+    try:
+        with torch.device("meta"):
+            network = Gemma3ForCausalLM(config)
+    except (RuntimeError, ArithmeticError, TypeError) as error:
+        raise BadInput(f"{header.path.name} describes no possible Gemma 3: {error}.") from error
     names = get_tensor_name_map(MODEL_ARCH.GEMMA3, config.num_hidden_layers)
     weights = []
     for name, parameter in network.state_dict().items():
