@@ -4,6 +4,7 @@ import logging
 
 import torch
 
+from inference.dictionaries.checks import check_files
 from inference.dictionaries.dictionary import Dictionary
 from inference.dictionaries.location import open_dictionary
 from inference.engine.holdings import Holdings
@@ -89,5 +90,5 @@ def warm_up(model: Gemma) -> None:
 
 
 def findings(dictionary: Dictionary) -> tuple[str, ...]:
-    """What is odd about a dictionary's files."""
-    return dictionary.spec.remarks
+    """What is odd about a dictionary's files; nothing where all is well."""
+    return tuple(found.sentence for found in check_files(dictionary) if found.level != "ok")

@@ -156,14 +156,13 @@ class Line:
             self._leases.grant(wish, self._clock())
 
     def take(self, fits: Callable[[Item], bool]) -> list[Task]:
-        """The parts of the next micro-batch: one of each waiting request in turn, as long as they fit together; the
-        first one always does."""
+        """The parts of the next micro-batch: one of each waiting request in turn, as long as they fit together."""
         with self._changed:
             taken: list[Task] = []
             full = False
             while not full and (waiting := [job for job in self._jobs if job.todo]):
                 for job in waiting:
-                    full = not fits(job.todo[0][1]) and bool(taken)
+                    full = not fits(job.todo[0][1])
                     if full:
                         break
                     taken.append(Task(job, *job.todo.popleft()))

@@ -100,19 +100,21 @@ class Workshop:
     # --- for computing, on the device thread ----------------------------------------------------------------------
 
     def new_load(self) -> Callable[[Item], bool]:
-        """Adds items to a micro-batch as long as they fit in it together."""
+        """Adds items to a micro-batch as long as they fit in it together; the first one always does."""
         keys: set[PassKey] = set()
         tokens = held = peak = 0
+        empty = True
 
         def fits(item: Item) -> bool:
-            nonlocal tokens, held, peak
+            nonlocal tokens, held, peak, empty
             new = item.key is not None and item.key not in keys
             more_tokens = tokens + (item.tokens if new else 0)
             more_held = held + self._held(item)
             more_peak = max(peak, self._pass(item), item.finish_bytes)
-            if more_tokens > self.settings.batch_tokens or more_held + more_peak > self.room.work_bytes:
+            full = more_tokens > self.settings.batch_tokens or more_held + more_peak > self.room.work_bytes
+            if full and not empty:
                 return False
-            tokens, held, peak = more_tokens, more_held, more_peak
+            tokens, held, peak, empty = more_tokens, more_held, more_peak, False
             if item.key is not None:
                 keys.add(item.key)
             return True
