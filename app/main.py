@@ -10,6 +10,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
 
 from app.live import api as live_api
 from app.live import home as live_home
@@ -53,6 +55,11 @@ def create_app(
             yield
 
     logs.configure(settings.log_format)
+
+    async def favicon(request: Request) -> Response:
+        """Browsers ask for it beside answers that are no pages, such as JSON."""
+        return await assets.serve(request, "icon.svg")
+
     metrics = Metrics()
     assets = Assets()
     allowed_hosts = hosts.parse_allowed(settings.allowed_hosts)
@@ -85,6 +92,7 @@ def create_app(
     app.state.look = Look(engines, answers=Answers())
     errors.install(app)
     app.add_api_route("/static/{path:path}", assets.serve, include_in_schema=False)
+    app.add_api_route("/favicon.ico", favicon, include_in_schema=False)
     # Fixed addresses first: a model's page takes any one word.
     for room in (health, theme, live_api, live_pages, live_home):
         app.include_router(room.router)

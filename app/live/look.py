@@ -59,7 +59,7 @@ class Look:
         raise EngineError("unavailable", answer.doing or f"The engine could not load {model}.", retry_after=5)
 
     def recall(self, question: Question, installed: InstalledSource) -> view.Live | None:
-        """What was answered lately, without asking the engine for anything."""
+        """What was answered lately, without asking the engine for anything; perhaps without the model's guesses."""
         model = installed.model
         top = self._answers.recall(model, _top(question, installed))
         if top is None:
@@ -71,8 +71,6 @@ class Look:
                 return None
         _check_token(question, len(top.prompts[0].tokens.pieces))
         following = self._answers.recall(model, _following(question, top))
-        if following is None:
-            return None
         return view.live(question, installed, top=top, columns=columns, following=following)
 
     async def compute(self, question: Question, installed: InstalledSource) -> view.Live:

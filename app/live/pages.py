@@ -76,7 +76,7 @@ async def _page(request: Request, model: str, question: Question, *, compute: bo
             context["source"] = await _find(look, installed, question.source, model=model, context=context)
         if question.text and context["source"] is not None:
             context["live"] = look.recall(question, context["source"])
-            if context["live"] is None and compute:
+            if compute and not _whole(context["live"]):
                 context |= await while_waited_for(request, _computed(look, model, question, context["source"]))
         elif question.text and compute:
             context["waiting"] = await look.waiting(model)
@@ -113,7 +113,7 @@ def _answer(request: Request, context: Mapping[str, Any]) -> Response:
         again = context["waiting"].seconds
     elif problem is not None and problem.status in (429, 503):
         again = problem.retry_after or AGAIN_SECONDS
-    elif problem is None and context["live"] is None:
+    elif problem is None and not _whole(context["live"]):
         again = 0.0
     # What is asked for again soon is no error to htmx or to a proxy; only the last word has a status.
     status = problem.status if problem is not None and again is None else 200
@@ -123,10 +123,14 @@ def _answer(request: Request, context: Mapping[str, Any]) -> Response:
         request,
         TEMPLATE,
         {**context, "again": again},
-        blocks=("detail",) if only_token else ("choice", "answer"),
+        blocks=("status", "detail") if only_token else ("status", "choice", "answer"),
         status=status,
         headers=headers,
     )
+
+
+def _whole(live: Live | None) -> bool:
+    return live is not None and live.guesses is not None
 
 
 def _history(request: Request, context: Mapping[str, Any]) -> dict[str, str]:

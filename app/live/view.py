@@ -85,7 +85,8 @@ class Live:
     """Features of the whole text by their peak on trained tokens."""
     guesses_after: int
     """The position after which the model guesses."""
-    guesses: tuple[Guess, ...]
+    guesses: tuple[Guess, ...] | None
+    """None while nobody asked the model for them."""
     provenance: Origin
 
     @property
@@ -106,7 +107,7 @@ def live(
     *,
     top: TopFeaturesAnswer,
     columns: ActivationsAnswer | None,
-    following: NextTokensAnswer,
+    following: NextTokensAnswer | None,
 ) -> Live:
     """Put the engine's answers together. `columns` holds the chosen feature's values, if there is one."""
     prompt = top.prompts[0]
@@ -114,7 +115,6 @@ def live(
     tokens = _tokens(prompt, values)
     trained = [token for token in tokens if not token.untrained]
     unexplained = [token.unexplained for token in trained if token.unexplained is not None]
-    guessed = following.prompts[0]
     return Live(
         model=installed.model,
         source=installed.id,
@@ -128,13 +128,16 @@ def live(
         median_unexplained=float(np.median(unexplained)) if unexplained else None,
         strongest=_strongest(trained),
         guesses_after=len(tokens) - 1 if question.token is None else question.token,
-        guesses=tuple(
-            Guess(id=int(id_), piece=piece, probability=float(probability))
-            for id_, piece, probability in zip(
-                guessed.ids[-1], guessed.pieces[-1], guessed.probabilities[-1], strict=True
-            )
-        ),
+        guesses=None if following is None else _guesses(following),
         provenance=Origin.of(top.provenance, installed.source),
+    )
+
+
+def _guesses(following: NextTokensAnswer) -> tuple[Guess, ...]:
+    last = following.prompts[0]
+    return tuple(
+        Guess(id=int(id_), piece=piece, probability=float(probability))
+        for id_, piece, probability in zip(last.ids[-1], last.pieces[-1], last.probabilities[-1], strict=True)
     )
 
 

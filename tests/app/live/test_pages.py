@@ -204,7 +204,7 @@ def test_what_the_text_does_not_have_is_told_when_it_is_computed(query: dict[str
 
 def test_models_that_nobody_serves_do_not_exist() -> None:
     with client(make_app()) as browser:
-        for path in ("/gemma-3-27b-it", "/gemma-3-27b-it/live", "/favicon.ico"):
+        for path in ("/gemma-3-27b-it", "/gemma-3-27b-it/live", "/apple-touch-icon.png"):
             assert browser.get(path).status_code == 404
         assert "Served: gemma-3-270m" in browser.get("/gemma-3-27b-it/live").text
 
@@ -230,3 +230,36 @@ def test_the_fragment_and_the_page_say_the_same() -> None:
     answer = fragment.partition('<form id="tokens"')[2].partition("</form>")[0]
     assert answer
     assert answer in page
+
+
+def test_an_address_of_a_token_shows_what_is_known_and_asks_for_the_guesses_alone() -> None:
+    engine = FakeEngine()
+    with client(make_app(engine)) as browser:
+        browser.post(LIVE, data={"text": TEXT})
+        asked = len(engine.asked)
+        page = browser.get(LIVE, params={"text": TEXT, "token": "3"})
+        assert len(engine.asked) == asked
+        assert "Strongest features here" in page.text
+        assert "Compute what the model expects next" in page.text
+        detail = browser.post(
+            LIVE, data={"text": TEXT, "token": "3"}, headers={"HX-Request": "true", "HX-Target": "aside#detail"}
+        )
+    assert [type(request) for request in engine.asked[asked:]] == [p.NextTokens]
+    assert "The model expects after it" in detail.text
+
+
+def test_when_the_guesses_cannot_be_had_the_rest_stays_and_says_why() -> None:
+    engine = FakeEngine()
+    headers = {"HX-Request": "true", "HX-Target": "aside#detail"}
+    with client(make_app(engine)) as browser:
+        browser.post(LIVE, data={"text": TEXT})
+        engine.failure = p.EngineError("busy", "32 texts are waiting.", retry_after=3)
+        busy = browser.post(LIVE, data={"text": TEXT, "token": "3"}, headers=headers)
+        engine.failure = p.EngineError("internal", "It broke.")
+        broken = browser.post(LIVE, data={"text": TEXT, "token": "3"}, headers=headers)
+    for answer in (busy, broken):
+        assert "Strongest features here" in answer.text
+    assert "32 texts are waiting." in busy.text
+    assert "load delay:3000ms" in busy.text
+    assert "It broke." in broken.text
+    assert 'hx-trigger="load' not in broken.text
