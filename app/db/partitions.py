@@ -8,6 +8,7 @@ their own. Whoever loads rows calls `make_room` first, in a transaction before t
 from typing import Any
 
 from psycopg import AsyncConnection
+from psycopg.errors import CheckViolation, LockNotAvailable
 from psycopg.sql import SQL, Identifier, Literal
 
 from app.db.tables import BULK
@@ -16,6 +17,7 @@ FULL = 50_000_000
 """Rows in the default partition of the narrowest table, by the planner's estimate."""
 BLOCK = 256
 """Harvests to a partition."""
+BOUND = "before_the_partitions"
 
 
 async def make_room(connection: AsyncConnection[Any], harvest_id: int, *, full: int = FULL) -> None:
@@ -35,44 +37,48 @@ async def drop_harvest(connection: AsyncConnection[Any], harvest_id: int) -> Non
 
 async def _make_room(connection: AsyncConnection[Any], table: str, harvest_id: int, full: int) -> None:
     rest, own = f"{table}_default", f"{table}_{harvest_id // BLOCK}"
-    before = f"{table}_before_check"
     async with connection.transaction():
-        # One at a time, and readers may go on: they are only shut out for the moment of attaching.
+        # One at a time. Readers go on: they are only shut out for the moment of attaching.
         await connection.execute(SQL("lock table {} in share update exclusive mode").format(Identifier(table)))
-        bounded, rows, made = await _state(connection, rest, before, own)
-        if made or (bounded is not None and harvest_id < bounded) or (bounded is None and rows < full):
+        bound, rows, made = await _state(connection, rest, own)
+        if bound is None and rows >= full:
+            bound = await _bound(connection, rest, harvest_id)
+        if made or bound is None or harvest_id < bound:
             return
-        start, end = harvest_id // BLOCK * BLOCK, (harvest_id // BLOCK + 1) * BLOCK
-        if bounded is None:
-            # Says of the default partition that nothing in it belongs into later ones, so that none is ever scanned
-            # for it while everybody waits.
-            start = harvest_id
-            constraint = SQL("alter table {} add constraint {} check (harvest_id < {}) not valid")
-            await connection.execute(constraint.format(Identifier(rest), Identifier(before), Literal(start)))
-            await connection.execute(
-                SQL("alter table {} validate constraint {}").format(Identifier(rest), Identifier(before))
-            )
-        else:
-            start = max(start, bounded)
+        block = harvest_id // BLOCK * BLOCK
         await connection.execute(
             SQL("create table {} partition of {} for values from ({}) to ({})").format(
-                Identifier(own), Identifier(table), Literal(start), Literal(end)
+                Identifier(own), Identifier(table), Literal(max(block, bound)), Literal(block + BLOCK)
             )
         )
 
 
-async def _state(connection: AsyncConnection[Any], rest: str, before: str, own: str) -> tuple[int | None, int, bool]:
+async def _bound(connection: AsyncConnection[Any], rest: str, harvest_id: int) -> int | None:
+    """Closes the default partition to this harvest and later ones, so that attaching a partition need not scan it while
+    everybody waits. If there are some already, or somebody is loading one, it stays open until a later harvest."""
+    try:
+        async with connection.transaction():
+            add = SQL("alter table {} add constraint {} check (harvest_id < {}) not valid")
+            await connection.execute(add.format(Identifier(rest), Identifier(BOUND), Literal(harvest_id)))
+            validate = SQL("alter table {} validate constraint {}")
+            await connection.execute(validate.format(Identifier(rest), Identifier(BOUND)))
+    except (CheckViolation, LockNotAvailable):
+        return None
+    return harvest_id
+
+
+async def _state(connection: AsyncConnection[Any], rest: str, own: str) -> tuple[int | None, int, bool]:
     """The first harvest that the default partition refuses, its rows, and whether the wanted partition is there."""
     cursor = await connection.execute(
         """
         select (select (regexp_match(pg_get_constraintdef(oid), '< (\\d+)'))[1]::int from pg_constraint
-                 where conname = %(before)s and conrelid = %(rest)s::regclass),
+                 where conname = %(bound)s and conrelid = %(rest)s::regclass),
                (select greatest(reltuples, 0)::bigint from pg_class where oid = %(rest)s::regclass),
                to_regclass(%(own)s) is not null
         """,
-        {"before": before, "rest": rest, "own": own},
+        {"bound": BOUND, "rest": rest, "own": own},
     )
     row = await cursor.fetchone()
     assert row is not None
-    bounded, rows, made = row
-    return bounded, rows, made
+    bound, rows, made = row
+    return bound, rows, made
