@@ -162,6 +162,23 @@ def add(settings: Settings, name: str, model: str | None, revision: str | None, 
 
 
 @main.command()
+@click.argument("config", required=False, type=click.Path(path_type=Path))
+@click.option("--first", is_flag=True, help="Make one small dictionary in a few minutes and register it.")
+@with_settings(*PLACE, "model", "model_path", "device", "dtype", "threads", "offline", "engine_listen", "engine_secret")
+def train(settings: Settings, config: Path | None, first: bool) -> None:
+    """Train the dictionaries that the JSON file CONFIG describes (docs/training.md)."""
+    if first == (config is not None):
+        raise click.UsageError("Give either a configuration file or --first.")
+    if first:
+        _make_first(settings)
+        return
+    from inference.training.__main__ import main as run
+
+    assert config is not None
+    run(config)
+
+
+@main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 @with_settings(*PLACE, *ENGINE, "engines")
 def doctor(settings: Settings, as_json: bool) -> None:
@@ -177,6 +194,28 @@ def doctor(settings: Settings, as_json: bool) -> None:
                 f"{ {'ok': '✓', 'warning': '!', 'error': '✗'}[finding.level] } {finding.part}: {finding.sentence}"
             )
     sys.exit(1 if any(f.level == "error" for f in findings) else 0)
+
+
+def _make_first(settings: Settings) -> None:
+    from app.catalogue.commands import add_source
+    from app.first import FOLDER, SECONDS, tell
+    from inference.dictionaries.probe import probe
+    from inference.engine.address import socket_path
+    from inference.engine.making import make_first
+
+    folder = make_first(
+        address=settings.engine_listen or f"unix:{socket_path(settings.home)}",
+        secret=settings.engine_secret,
+        folder=settings.home / FOLDER,
+        home=settings.home,
+        model=settings.model,
+        model_path=settings.model_path,
+        offline=settings.offline,
+        seconds=SECONDS,
+        tell=lambda fraction, sentence: tell(settings.home, fraction=fraction, sentence=sentence),
+    )
+    for source in add_source(settings, str(folder), model=settings.model, probe=probe).sources:
+        click.echo(source)
 
 
 def _print(rows: list[dict[str, Any]], *, as_json: bool) -> None:

@@ -74,23 +74,21 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
 
 @asynccontextmanager
 async def _engines(settings: Settings) -> AsyncIterator[Mapping[str, Engine]]:
-    """The engines elsewhere that the settings name, or one beside this process. An engine that another server on the
-    same home keeps is shared, so that a model is never loaded twice."""
+    """The engines elsewhere that the settings name, or one beside this process. Where another server on the same home
+    keeps an engine, ours stands by without the model and takes over when that one ends."""
     async with AsyncExitStack() as stack:
         text = settings.engines
         if not text:
             address = f"unix:{socket_path(settings.home)}"
             text = f"{settings.model}={address}"
-            probe = socket_probe(address)
-            if not await probe():
-                child = Supervisor(
-                    "engine",
-                    argv("engine", *engine_flags(settings), "--engine-listen", address),
-                    probe=probe,
-                    grace_seconds=settings.drain_seconds + 5,
-                )
-                await child.start()
-                stack.push_async_callback(child.stop)
+            child = Supervisor(
+                "engine",
+                argv("engine", *engine_flags(settings), "--engine-listen", address),
+                probe=socket_probe(address),
+                grace_seconds=settings.drain_seconds + 5,
+            )
+            await child.start()
+            stack.push_async_callback(child.stop)
         pool = EnginePool.from_text(
             text, secret=settings.engine_secret, timeout_seconds=settings.engine_timeout_seconds
         )
