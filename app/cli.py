@@ -237,10 +237,5 @@ def argv(*words: str) -> list[str]:
     return [sys.executable, "-m", "app.cli", *words]
 
 
-def root() -> Path:
-    """The folder that holds templates, static files, migrations and the starter suite."""
-    return Path(__file__).parent.parent
-
-
 if __name__ == "__main__":
     main()
