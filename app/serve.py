@@ -5,11 +5,13 @@ engine starts next and loads beside everything else; pages are served as soon as
 """
 
 import asyncio
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -36,10 +38,25 @@ def serve(settings: Settings) -> None:
     logs.configure(settings.log_format)
     with bound_socket(settings.host, settings.port) as listening:
         make_home(settings.home)
-        asyncio.run(_serve(settings, listening))
+        with suppress(asyncio.CancelledError, KeyboardInterrupt):
+            asyncio.run(_serve(settings, listening))
+
+
+class WebServer(uvicorn.Server):
+    """Ends by returning. uvicorn's own would raise the signal once more, and what it was given would not be closed."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit:
+            self.force_exit = True
+        self.should_exit = True
 
 
 async def _serve(settings: Settings, listening: socket.socket) -> None:
+    # Until uvicorn listens to signals itself, one ends this task, so that what was opened is closed.
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
     async with AsyncExitStack() as stack:
         engines = await stack.enter_async_context(_engines(settings))
         database = await Database.open(
@@ -69,7 +86,8 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
         )
         sys.stdout.write(f"Gemlens is on {shown_address(settings)}\n")
         sys.stdout.flush()
-        await uvicorn.Server(config).serve(sockets=[listening])
+        loop.remove_signal_handler(signal.SIGTERM)
+        await WebServer(config).serve(sockets=[listening])
 
 
 @asynccontextmanager
