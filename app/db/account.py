@@ -48,7 +48,13 @@ def account_for(folder: Path) -> Account:
 def hand_over(folder: Path, account: Account) -> None:
     """Makes `folder` the account's own and closes it to others; root passes anyway."""
     if folder.stat().st_uid != account.uid:
-        os.chown(folder, account.uid, account.gid)
+        try:
+            os.chown(folder, account.uid, account.gid)
+        except OSError as error:
+            raise Unavailable(
+                f"Gemlens runs as root, Postgres will not, and {folder} cannot be given to another account "
+                f"({error.strerror}). Start Gemlens as another user, or give it a database with GEMLENS_DATABASE_URL."
+            ) from error
     folder.chmod(0o700)
 
 

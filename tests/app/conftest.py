@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from app.db import embedded, migrate
+from app.db import migrate, programs
 from app.db.database import Database
 from app.db.embedded import EmbeddedPostgres
 
@@ -25,7 +25,7 @@ CARELESS = ("fsync = off", "full_page_writes = off", "autovacuum = off")
 def _no_writing_through() -> Iterator[None]:
     """New databases are not written through to the disk behind the tests' backs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embedded, "_sync", lambda *_: None)
+        patch.setattr(programs, "_sync", lambda *_: None)
         yield
 
 

@@ -14,7 +14,6 @@ from sqlalchemy.engine import make_url
 from app.db import migrate
 from app.db.database import Database
 from app.db.embedded import EmbeddedPostgres
-from app.db.locks import is_held
 from app.db.tables import Base
 from tests.app.conftest import NUMBERS, careless_server, cloned
 
@@ -97,7 +96,7 @@ def new_home(homes: Path) -> Iterator[Path]:
     home = homes / f"home-{next(NUMBERS)}"
     yield home
     server = EmbeddedPostgres(home)
-    if server.folder.is_dir() and is_held(server.folder / "server.lock"):
+    if server.folder.is_dir() and server.running:
         server._stop_server(seconds=20)
     shutil.rmtree(home, ignore_errors=True)
 

@@ -15,16 +15,16 @@ import psutil
 import psycopg
 import pytest
 
-from app.db import embedded
+from app.db import embedded, programs
 from app.db.embedded import EmbeddedPostgres
-from app.db.locks import exclusive, is_held
+from app.db.locks import exclusive
 from inference.errors import Unavailable
 
 USE = """
 import sys, time
 from pathlib import Path
-from app.db import embedded
-embedded._sync = lambda *_: None
+from app.db import embedded, programs
+programs._sync = lambda *_: None
 server = embedded.EmbeddedPostgres(Path(sys.argv[1]))
 print(server.start(), flush=True)
 sys.stdin.readline()
@@ -69,7 +69,7 @@ def pid(home: Path) -> int:
 
 
 def runs(home: Path) -> bool:
-    return is_held(home / "postgres" / "server.lock")
+    return EmbeddedPostgres(home).running
 
 
 def test_the_first_start_makes_a_database_that_takes_care(new_home: Path) -> None:
@@ -310,7 +310,7 @@ def test_a_mistake_in_ones_own_settings_is_named(made_home: Path) -> None:
 
 
 def test_a_long_log_is_put_aside(made_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "LOG_BYTES", 10)
+    monkeypatch.setattr(programs, "LOG_BYTES", 10)
     server = EmbeddedPostgres(made_home)
     server.log.write_text("x" * 100)
     server.start()
