@@ -52,7 +52,8 @@ class DeviceLoop:
         for task in tasks:
             if task.item.key is not None and not task.job.over:
                 wants[task.item.key] = wants.get(task.item.key, frozenset()) | task.item.sites
-        read, failed = self._workshop.passes.read(wants)
+        keep = {task.item.key for task in tasks if task.item.keep and task.item.key is not None} & wants.keys()
+        read, failed = self._workshop.passes.read(wants, keep=keep)
         for task in tasks:
             if task.job.over:
                 continue

@@ -4,7 +4,7 @@ What the cache already has is not computed again. When memory runs out the cache
 again in halves, down to single prompts, so that only a prompt that does not fit by itself fails."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -34,8 +34,11 @@ class Passes:
         self.forwards = 0
         """Forward passes so far."""
 
-    def read(self, wants: Mapping[PassKey, frozenset[Site]]) -> tuple[Read, dict[PassKey, Exception]]:
-        """The asked sites of every prompt, [T, width] each, and why those that are missing are."""
+    def read(
+        self, wants: Mapping[PassKey, frozenset[Site]], *, keep: Collection[PassKey]
+    ) -> tuple[Read, dict[PassKey, Exception]]:
+        """The asked sites of every prompt, [T, width] each, and why those that are missing are. What is read of the
+        prompts in `keep` is cached."""
         read: Read = {}
         failed: dict[PassKey, Exception] = {}
         lacking: dict[str, list[tuple[PassKey, frozenset[Site]]]] = defaultdict(list)
@@ -47,6 +50,8 @@ class Passes:
             lengths = [len(key.ids) for key, _ in members]
             for group in buckets(lengths, overhead_tokens=self._overhead, limit_tokens=self._batch_tokens):
                 self._read_group([members[index] for index in group], read, failed)
+        for key in keep:
+            self._cache.put(key, read[key])
         return read, failed
 
     def _read_group(
@@ -79,7 +84,6 @@ class Passes:
                 failed[key] = not_finite_error()
                 continue
             read[key].update(sites)
-            self._cache.put(key, sites)
 
     def _forward(self, keys: list[PassKey], sites: Iterable[Site]) -> Read:
         model = self._trunks.get(keys[0].dtype)

@@ -27,6 +27,8 @@ class Item:
     sites: frozenset[Site] = frozenset()
     finish_bytes: int = 0
     """What `finish` needs at its peak."""
+    keep: bool = True
+    """Whether what its pass reads is worth keeping: bulk work would push out what people look at."""
 
     @property
     def tokens(self) -> int:

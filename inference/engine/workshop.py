@@ -5,6 +5,7 @@ what never changes; computing happens on the device thread alone."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 
 import torch
@@ -24,6 +25,9 @@ from inference.gemma.model import Gemma
 from inference.gemma.sites import Site
 
 BLOCK_BYTES = 256 << 20
+
+KEPT_PROMPTS = 8
+"""A request of more prompts than this is bulk work: its site activations do not enter the cache."""
 
 
 class Workshop:
@@ -95,6 +99,8 @@ class Workshop:
                 f"The answer would take {readable(answer_bytes)}, and {readable(self.settings.max_answer_bytes)} is "
                 "the most that is sent at once. Ask for fewer prompts, sources or sites.",
             )
+        if len(items) > KEPT_PROMPTS:
+            return [replace(item, keep=False) for item in items]
         return items
 
     # --- for computing, on the device thread ----------------------------------------------------------------------

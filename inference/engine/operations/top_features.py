@@ -19,6 +19,10 @@ from inference.engine.protocol import PromptTop, SourceTop, TopFeatures, TopFeat
 from inference.engine.work import Item, Stages, Values
 from inference.engine.workshop import Workshop
 
+DECODED_ROWS = 64
+"""So many rows are reconstructed at once. The decoder rows that fire in them are copied together, and copies of tens of
+megabytes are given back to the system and faulted in again each time, which takes longer than the sums."""
+
 
 def top_features(request: TopFeatures, workshop: Workshop) -> Stages:
     prompts = workshop.read(request.prompts)
@@ -98,12 +102,18 @@ class EncodedBlock:
             return torch.full((len(target),), torch.nan)
         for other in needed:
             self._workshop.holdings.with_decoder(other)
-        reconstruction = one.dictionary.decode(
-            {other.source.layer: self.features(other) for other in needed},
-            layer=one.source.layer,
-            x=self._values[one.read],
-        )
-        return unexplained(target.to(reconstruction.device), reconstruction, one.dictionary.b_dec(one.source.layer))
+        features = {other.source.layer: self.features(other) for other in needed}
+        shares = []
+        for start in range(0, len(target), DECODED_ROWS):
+            rows = slice(start, start + DECODED_ROWS)
+            reconstruction = one.dictionary.decode(
+                {layer: values[rows] for layer, values in features.items()},
+                layer=one.source.layer,
+                x=self._values[one.read][rows],
+            )
+            bias = one.dictionary.b_dec(one.source.layer)
+            shares.append(unexplained(target[rows].to(reconstruction.device), reconstruction, bias))
+        return torch.cat(shares)
 
     def done_with(self, one: Held) -> None:
         if not one.dictionary.spec.multi_layer:

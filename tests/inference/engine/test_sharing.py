@@ -70,3 +70,14 @@ async def test_a_long_request_does_not_hold_up_a_short_one(running: Started) -> 
     assert second in done
     assert first not in done
     assert len((await first).prompts) == 64
+
+
+async def test_bulk_work_does_not_push_out_what_people_look_at(running: Started) -> None:
+    person = Sites(prompts=prompts("the user"), sites=("resid_post.1",))
+    await running.ask(person)
+    kept = running.workshop.cache.used_bytes
+    await running.ask(Sites(prompts=tuple(Prompt(ids=(2, n)) for n in range(9)), sites=("resid_post.1",)))
+    assert running.workshop.cache.used_bytes == kept
+    before = running.forwards
+    await running.ask(person)
+    assert running.forwards == before
