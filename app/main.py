@@ -13,6 +13,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.catalogue import api as catalogue_api
 from app.live import api as live_api
 from app.live import home as live_home
 from app.live import pages as live_pages
@@ -94,6 +95,6 @@ def create_app(
     app.add_api_route("/static/{path:path}", assets.serve, include_in_schema=False)
     app.add_api_route("/favicon.ico", favicon, include_in_schema=False)
     # Fixed addresses first: a model's page takes any one word.
-    for room in (health, theme, live_api, live_pages, live_home):
+    for room in (health, theme, catalogue_api, live_api, live_pages, live_home):
         app.include_router(room.router)
     return app

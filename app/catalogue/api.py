@@ -11,6 +11,7 @@ from app.catalogue.installed import DatabaseCatalogue
 from app.catalogue.rows import source_rows
 from app.catalogue.view import InstalledRow, ModelRow
 from app.web.house import House, house_of
+from app.web.provenance import shown_location
 from app.web.sources import InstalledSource
 from gemmascope.errors import UnknownName
 from gemmascope.models import MODELS, find_model
@@ -72,7 +73,7 @@ def _row(source: InstalledSource) -> InstalledRow:
         kind=source.kind,
         site=None,
         declared_l0=None,
-        location=source.source.location,
+        location=shown_location(source.source.location),
         revision=None,
         sha256=None,
         findings=(),

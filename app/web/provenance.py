@@ -1,8 +1,16 @@
 """The line under every number: on which weights, in which format, by which version it was computed."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from inference.engine.protocol import Provenance, Source
+
+
+def shown_location(location: str) -> str:
+    """A dictionary's place without the paths of this machine."""
+    if not location.startswith("dir:"):
+        return location
+    return "/".join(Path(location.removeprefix("dir:")).parts[-2:])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +25,7 @@ class Origin:
     device: str
     version: str
     dictionary: str
-    """Where the dictionary was loaded from."""
+    """Where the dictionary was loaded from; of a folder here only its last two names, for readers elsewhere."""
 
     @classmethod
     def of(cls, provenance: Provenance, source: Source) -> "Origin":
@@ -28,7 +36,7 @@ class Origin:
             dtype=provenance.dtype,
             device=provenance.device,
             version=provenance.version,
-            dictionary=source.location,
+            dictionary=shown_location(source.location),
         )
 
     @property

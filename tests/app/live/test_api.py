@@ -22,7 +22,7 @@ def test_the_object_is_what_the_page_shows_and_where_it_comes_from() -> None:
         "dtype": "bfloat16",
         "device": "cpu",
         "version": "0.1.0",
-        "dictionary": "dir:/starter/9-starter-res-1k",
+        "dictionary": "starter/9-starter-res-1k",
     }
 
 
