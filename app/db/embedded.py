@@ -193,6 +193,9 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + seconds
         while self.running and time.monotonic() < deadline:
             time.sleep(0.01)
+        if len(lines) > 4 and (folder := Path(lines[4])) != self.folder:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def _why(self, what: str) -> str:
         try:
