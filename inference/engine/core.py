@@ -5,6 +5,7 @@ sentence vectors have a thread of their own. Capabilities are answered at once i
 waits behind the queue. The process should be started with OMP_WAIT_POLICY=PASSIVE in its environment (`threads`)."""
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -25,6 +26,8 @@ from inference.engine.work import Job
 from inference.engine.workshop import Workshop
 from inference.errors import BadInput
 
+log = logging.getLogger(__name__)
+
 State = Literal["loading", "ready", "draining", "failed"]
 
 READERS = 2
@@ -40,9 +43,12 @@ class DeviceEngine:
         settings: EngineSettings,
         *,
         load: Callable[[EngineSettings, Loading], Workshop] = load_workshop,
+        lost: Callable[[], None] | None = None,
     ) -> None:
+        """`lost` is called when the device failed for good: the time to end the process, so that it is replaced."""
         self.settings = settings
         self._load = load
+        self._lost = lost
         self._loading = Loading()
         self._state: State = "loading"
         self._line = Line(limit=settings.queue_limit, leases=LeaseBook(settings.lease_limit_seconds))
@@ -131,7 +137,7 @@ class DeviceEngine:
             raise EngineError("unavailable", f"The engine is loading: {doing}", retry_after=self._loading.retry_after)
         if self._state == "draining":
             raise EngineError("unavailable", "The engine is shutting down.", retry_after=10.0)
-        raise EngineError("unavailable", f"The engine could not be loaded: {self._loading.doing}")
+        raise EngineError("unavailable", f"The engine has failed: {self._loading.doing}")
 
     async def _read(self, function: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._readers, function, *arguments)
@@ -253,8 +259,14 @@ class DeviceEngine:
         """An answer to come. Draining waits for all of them."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._open.add(future)
-        future.add_done_callback(self._open.discard)
+        future.add_done_callback(self._forget_promise)
         return future
+
+    def _forget_promise(self, future: asyncio.Future[Any]) -> None:
+        self._open.discard(future)
+        if not future.cancelled():
+            # Looked at, so that asyncio does not complain of a failure that came after its asker had left.
+            future.exception()
 
     # --- on the device thread -------------------------------------------------------------------------------------
 
@@ -266,7 +278,20 @@ class DeviceEngine:
             self._tell(self._after_loading, None)
             return
         self._tell(self._after_loading, workshop)
-        DeviceLoop(self._line, workshop).run()
+        try:
+            DeviceLoop(self._line, workshop).run()
+        except Exception as error:
+            log.critical("the device was lost", exc_info=error)
+            self._tell(self._after_loss, error)
+
+    def _after_loss(self, error: Exception) -> None:
+        self._state = "failed"
+        self._loading.say(1.0, f"the device failed ({type(error).__name__}), and only a new process can use it again.")
+        lost = EngineError("unavailable", "The device failed. The engine has to be started again.", retry_after=20.0)
+        for future in self._open:
+            _settle(future, None, lost)
+        if self._lost is not None:
+            self._lost()
 
     def _after_loading(self, workshop: Workshop | None) -> None:
         self._workshop = workshop

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from inference.engine.cache import PassKey
 from inference.engine.generate import Generation
 from inference.engine.lease import LeaseWish
-from inference.engine.memory import is_out_of_memory
+from inference.engine.memory import is_device_lost, is_out_of_memory
 from inference.engine.passes import Read, out_of_memory
 from inference.engine.queue import Line, Task, Turn
 from inference.engine.work import Item
@@ -18,7 +18,7 @@ from inference.gemma.sites import Site
 
 
 class DeviceLoop:
-    """`run` returns when the line is stopped."""
+    """`run` returns when the line is stopped, and raises when the device is lost."""
 
     def __init__(self, line: Line, workshop: Workshop) -> None:
         self._line = line
@@ -67,6 +67,8 @@ class DeviceLoop:
         try:
             result = self._with_second_try(lambda: self._result(task.item, read))
         except Exception as error:
+            if is_device_lost(error):
+                raise
             task.job.fail(error)
             return
         if task.job.complete(task.index, result):
@@ -102,6 +104,8 @@ class DeviceLoop:
             try:
                 over = generation.step(self._workshop)
             except Exception as error:
+                if is_device_lost(error):
+                    raise
                 if is_out_of_memory(error):
                     self._workshop.free_memory()
                 generation.fail(error)

@@ -94,3 +94,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (
         "out of memory" in words or "can't allocate memory" in words or "not enough memory" in words
     )
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Whether the device will fail every request from now on, as CUDA does after a fault in one of its kernels."""
+    return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)

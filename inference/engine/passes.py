@@ -11,7 +11,7 @@ from torch import Tensor
 
 from inference.engine.batches import buckets, halves
 from inference.engine.cache import PassKey, SiteCache
-from inference.engine.memory import is_out_of_memory
+from inference.engine.memory import is_device_lost, is_out_of_memory
 from inference.engine.protocol import EngineError
 from inference.engine.trunks import Trunks
 from inference.gemma.sites import Site
@@ -65,6 +65,8 @@ class Passes:
         try:
             values = self._forward([key for key, _ in members], frozenset().union(*(sites for _, sites in members)))
         except Exception as error:
+            if is_device_lost(error):
+                raise
             if not is_out_of_memory(error):
                 failed.update((key, error) for key, _ in members)
                 return

@@ -42,7 +42,7 @@ def top_features(request: TopFeatures, workshop: Workshop) -> Stages:
                 shares[number].append(block.unexplained(one, groups[number]).cpu().numpy())
                 block.done_with(one)
         return tuple(
-            summary(joined(found), np.concatenate(left), k=min(request.k, one.width))
+            summary(joined(found), np.concatenate(left), k=request.k)
             for one, found, left in zip(held, parts, shares, strict=True)
         )
 

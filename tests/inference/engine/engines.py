@@ -49,7 +49,12 @@ class Started:
 
 @asynccontextmanager
 async def started(
-    gemma: Gemma, home: Path, change: Callable[[Workshop], None] | None = None, **settings: Any
+    gemma: Gemma,
+    home: Path,
+    change: Callable[[Workshop], None] | None = None,
+    *,
+    lost: Callable[[], None] | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Started]:
     made: list[Workshop] = []
 
@@ -59,7 +64,7 @@ async def started(
             change(made[0])
         return made[0]
 
-    engine = DeviceEngine(EngineSettings(model="gemma-3-tiny", home=home, threads=1, **settings), load=load)
+    engine = DeviceEngine(EngineSettings(model="gemma-3-tiny", home=home, threads=1, **settings), load=load, lost=lost)
     await engine.start()
     await engine.loaded()
     assert engine.state == "ready"

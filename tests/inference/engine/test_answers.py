@@ -65,9 +65,10 @@ async def test_top_features_with_counts_and_unexplained_share(
 
 
 async def test_places_beyond_what_fires_are_marked(running: Started, suite: dict[str, Path]) -> None:
-    asked = TopFeatures(prompts=prompts("a"), sources=(source(suite[SINGLE[0][0]], layer=2),), k=96)
+    asked = TopFeatures(prompts=prompts("a"), sources=(source(suite[SINGLE[0][0]], layer=2),), k=100)
     (top,) = (await running.ask(asked)).prompts[0].sources
-    firing = np.arange(96) < top.active[:, None]
+    assert top.indexes.shape == top.values.shape == (2, 100)
+    firing = np.arange(100) < top.active[:, None]
     assert ((top.indexes >= 0) == firing).all()
     assert ((top.values > 0) == firing).all()
 

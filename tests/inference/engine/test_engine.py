@@ -80,7 +80,7 @@ async def test_while_loading_capabilities_answer_and_the_rest_is_told_to_come_ba
     await engine.loaded()
     assert (await engine.ask(Capabilities())).state == "failed"
     failure = await refused(engine.ask(SITES))
-    assert failure.sentence == "The engine could not be loaded: There are no weights."
+    assert failure.sentence == "The engine has failed: There are no weights."
     assert failure.retry_after is None
     await engine.drain(0.1)
 
@@ -256,6 +256,20 @@ async def test_a_fault_of_the_engine_is_told_without_its_insides(
         assert "secret" not in failure.sentence
         assert "secret" in caplog.text
         await engine.ask(SITES)
+
+
+async def test_a_lost_device_fails_everyone_and_is_told(tiny_gemma: Gemma, tmp_path: Path) -> None:
+    told: list[str] = []
+    broken = failing(1, torch.AcceleratorError("CUDA error: device-side assert triggered"))
+    async with started(tiny_gemma, tmp_path, broken, lost=lambda: told.append("lost")) as engine:
+        async with engine.device_lent():
+            waiting = [asyncio.ensure_future(engine.ask(SITES)) for _ in range(2)]
+            await asyncio.sleep(0.05)
+        for one in waiting:
+            assert (await refused(one)).kind == "unavailable"
+        assert told == ["lost"]
+        assert (await engine.ask(Capabilities())).state == "failed"
+        assert (await refused(engine.ask(SITES))).kind == "unavailable"
 
 
 async def test_a_lease_keeps_requests_waiting_until_it_is_released(running: Started) -> None:
