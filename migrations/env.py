@@ -14,11 +14,13 @@ from app.db.tables import BULK, Base
 LOCK = 0x67656D6C656E73  # "gemlens"
 LIMITS = ("set local lock_timeout = 4000", "set local statement_timeout = 5000")
 PARTITIONED = tuple(f"{table.__tablename__}_" for table in BULK)
+JOBS = ("procrastinate_", "job_")
 
 
 def include_name(name: str | None, kind: str, parents: Any) -> bool:
-    """Partitions are data, not schema."""
-    return kind != "table" or name is None or not name.startswith(PARTITIONED)
+    """Partitions are data, not schema. The tables of jobs are procrastinate's own and one that hangs on them; they are
+    asked in SQL, and no class describes them."""
+    return kind != "table" or name is None or not name.startswith((*PARTITIONED, *JOBS))
 
 
 def run(connection: Connection) -> None:
