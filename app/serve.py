@@ -63,6 +63,7 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
             url=settings.database_url,
             home=settings.home,
             statement_timeout_ms=settings.statement_timeout_ms,
+            lock_timeout_ms=settings.lock_timeout_ms,
             pool_size=settings.database_pool,
         )
         stack.push_async_callback(database.close)

@@ -4,18 +4,23 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-
-import httpx2
-from huggingface_hub import HfApi, constants
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+from typing import TYPE_CHECKING
 
 from gemmascope.catalogue import Listing, merged
 from gemmascope.models import find_model
 from inference.errors import NotFound, Unavailable
 
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
-def refresh(model: str, home: Path, *, offline: bool = False, api: HfApi | None = None) -> Listing:
+
+def refresh(model: str, home: Path, *, offline: bool = False, api: "HfApi | None" = None) -> Listing:
     """What the repository holds now."""
+    # The web reads only what was kept; the hub's client is loaded by those who ask.
+    import httpx2
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
+
     facts = find_model(model)
     repo = facts.scope_repo
     if offline or constants.HF_HUB_OFFLINE:

@@ -5,31 +5,38 @@ finds nothing left to do. A database that is already newer is left alone, with a
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
 from app.db.address import Address
 from inference.errors import Unavailable
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
 
-def config(address: Address) -> Config:
+def config(address: Address) -> "Config":
+    # alembic is loaded only when there is something to change: most starts find the schema current.
+    from alembic.config import Config
+
     made = Config()
     made.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     made.attributes["url"] = address.for_sqlalchemy
     return made
 
 
+def known() -> list[str]:
+    """The revisions that this code knows, oldest first: migrations are numbered, and their files begin with it."""
+    return sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
+
+
 def newest() -> str:
     """The revision that this code knows last."""
-    head = _script().get_current_head()
-    assert head is not None, "there is a first migration"
-    return head
+    return known()[-1]
 
 
 def upgrade(database_url: str) -> None:
@@ -38,11 +45,13 @@ def upgrade(database_url: str) -> None:
     found = revision(address)
     if found == newest():
         return
-    if found is not None and found not in {script.revision for script in _script().walk_revisions()}:
+    if found is not None and found not in known():
         raise Unavailable(
             f"The database at {address.shown} was last used by a newer Gemlens: its schema is {found}, and this one "
             f"knows up to {newest()}. Upgrade Gemlens, or choose another home or database."
         )
+    from alembic import command
+
     try:
         command.upgrade(config(address), "head")
     except DBAPIError as error:
@@ -57,10 +66,6 @@ def revision(address: Address) -> str | None:
             return None
         row = connection.execute("select version_num from alembic_version").fetchone()
         return None if row is None else str(row[0])
-
-
-def _script() -> ScriptDirectory:
-    return ScriptDirectory(str(MIGRATIONS))
 
 
 def _why(address: Address, error: BaseException | None) -> str:

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from pytest_alembic.tests import (
     test_model_definitions_match_ddl,
     test_single_head_revision,
@@ -153,3 +154,8 @@ def test_squawk_finds_nothing_in_the_migrations(alembic_config: Config, tmp_path
         check=False,
     )
     assert json.loads(found.stdout) == [], found.stdout
+
+
+def test_the_numbers_of_the_files_are_what_alembic_knows(alembic_config: Config) -> None:
+    revisions = [script.revision for script in ScriptDirectory.from_config(alembic_config).walk_revisions()]
+    assert migrate.known() == list(reversed(revisions))
