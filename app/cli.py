@@ -10,13 +10,16 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from pydantic import ValidationError
 
-from app.settings import Settings
+from app.settings import PREFIX, Settings
 from inference.errors import GemlensError
+
+if TYPE_CHECKING:
+    from app.catalogue.view import Probed
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
@@ -26,6 +29,20 @@ ENGINE = (
     "model", "model_path", "device", "dtype", "threads", "offline", "device_mib", "host_mib", "cache_mib",
     "max_prompt_tokens", "max_generated_tokens", "queue_limit", "drain_seconds", "engine_listen", "engine_secret",
 )  # fmt: skip
+
+
+class WrongSetting(click.ClickException):
+    """A flag, or its environment variable, has a value that cannot be."""
+
+    exit_code = 2
+
+
+def _wrong(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = str(first["loc"][0])
+    why = str(first["ctx"]["error"] if "error" in first.get("ctx", {}) else first["msg"]).rstrip(".")
+    flag = "--" + name.replace("_", "-")
+    return f"{flag} (or {PREFIX}{name.upper()}) cannot be {str(first['input'])!r}: {why[:1].lower()}{why[1:]}."
 
 
 def with_settings(*names: str) -> Callable[[Verb], Verb]:
@@ -38,9 +55,7 @@ def with_settings(*names: str) -> Callable[[Verb], Verb]:
             try:
                 settings = Settings(**{name: value for name, value in chosen.items() if value is not None})
             except ValidationError as error:
-                first = error.errors()[0]
-                name = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else "settings"
-                raise click.UsageError(f"{name}: {first['msg']} (given: {first['input']!r})") from None
+                raise WrongSetting(_wrong(error)) from None
             try:
                 return verb(settings, **given)
             except GemlensError as error:
@@ -149,9 +164,8 @@ def add(settings: Settings, name: str, model: str | None, revision: str | None, 
 
     Works while a server runs on the same home or database."""
     from app.catalogue.commands import add_source
-    from inference.dictionaries.probe import probe
 
-    added = add_source(settings, name, model=model, revision=revision, probe=probe)
+    added = add_source(settings, name, model=model, revision=revision, probe=_probe)
     for warning in added.findings:
         click.echo(warning, err=True)
     if as_json:
@@ -216,6 +230,13 @@ def _make_first(settings: Settings) -> None:
     )
     for source in add_source(settings, str(folder), model=settings.model, probe=probe).sources:
         click.echo(source)
+
+
+def _probe(location: str, *, home: Path | None, offline: bool) -> "Probed":
+    """A name that leads nowhere is answered before torch is loaded."""
+    from inference.dictionaries.probe import probe
+
+    return probe(location, home=home, offline=offline)
 
 
 def _print(rows: list[dict[str, Any]], *, as_json: bool) -> None:

@@ -41,7 +41,7 @@ def wanted(text: str, *, model: str | None, revision: str | None, root: Path = R
         folder = Path(text).expanduser()
         if text in ("starter", "starter/"):
             folder = root / "starter" if chosen is None else root / "starter" / chosen
-        if folder.is_dir() or text.startswith(("/", "./", "../", "~")):
+        if folder.exists() or text.startswith(("/", "./", "../", "~")):
             if revision is not None:
                 raise BadInput(f"A folder has no revision; {text} is one, and --revision is for the hub.")
             return tuple(_in_folder(path, chosen) for path in _dictionaries(folder.absolute()))
@@ -67,13 +67,19 @@ def _by_name(text: str, model: str | None, revision: str | None, root: Path) -> 
 
 
 def _dictionaries(folder: Path) -> Iterator[Path]:
-    """The folder itself if it holds weights, else every folder below it that does."""
-    if not folder.is_dir():
+    """The folder itself if it holds weights, else every folder below it that does. What holds something else is given
+    as it is: who opens it says what is wrong with it."""
+    if not folder.exists():
         raise NotFound(f"There is no folder {folder}.")
+    if folder.is_file():
+        yield folder.parent if folder.name in WEIGHTS else folder
+        return
     if any((folder / name).is_file() for name in WEIGHTS):
         yield folder
         return
     found = sorted({path.parent for name in WEIGHTS for path in folder.rglob(name)})
+    if not found and any(path.is_file() for path in folder.iterdir()):
+        found = [folder]
     if not found:
         raise NotFound(f"{folder} holds no dictionary, and no folder below it does: {', '.join(WEIGHTS)} would be one.")
     yield from found

@@ -111,3 +111,14 @@ def test_own_ids_come_from_folders(folder: str, source: str) -> None:
     assert source_id(own_name("gemma-3-1b", f"dir:{folder}", 12)) == source
     marked = source_id(own_name("gemma-3-1b", f"dir:{folder}", 12, taken=True))
     assert marked.startswith(f"{source}-")
+
+
+def test_weights_may_be_named_themselves_and_other_files_are_left_to_who_opens_them(tmp_path: Path) -> None:
+    weights(tmp_path / "mine")
+    (one,) = wanted(str(tmp_path / "mine" / "params.safetensors"), model="gemma-3-1b", revision=None)
+    assert one.location == f"dir:{tmp_path}/mine"
+    (tmp_path / "pickled").mkdir()
+    (tmp_path / "pickled" / "params.pt").touch()
+    for named in (tmp_path / "pickled", tmp_path / "pickled" / "params.pt"):
+        (one,) = wanted(str(named), model="gemma-3-1b", revision=None)
+        assert one.location == f"dir:{named}"
