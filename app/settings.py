@@ -48,8 +48,10 @@ class Settings(BaseSettings):
     lock_timeout_ms: int = Field(1000, ge=0, description="Longest wait for a lock of a page, in milliseconds.")
 
     model: str = Field("gemma-3-270m", description="The model that the engine loads, by its id.")
-    model_path: Path | None = Field(
-        None, description="A folder of safetensors or a GGUF file to load instead of fetching the model."
+    model_path: str | None = Field(
+        None,
+        description="What to load instead of the model's own weights: a folder of safetensors, a GGUF file, or "
+        "hf:owner/name.",
     )
     engines: str = Field(
         "",
@@ -88,10 +90,17 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(20.0, ge=0, description="Time that running work gets to finish at shutdown.")
     log_format: str = Field("auto", description="console, json, or auto: console on a terminal.")
 
-    @field_validator("home", "model_path")
+    @field_validator("home")
     @classmethod
-    def _expand(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser().absolute()
+    def _expand(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("model_path")
+    @classmethod
+    def _local_or_hub(cls, value: str | None) -> str | None:
+        if value is None or value.startswith("hf:"):
+            return value
+        return str(Path(value).expanduser().absolute())
 
     @field_validator("base_path")
     @classmethod

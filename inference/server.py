@@ -132,6 +132,7 @@ def run_engine(
     def make() -> ServedEngine:
         from inference.engine.core import DeviceEngine
 
-        return DeviceEngine(settings)
+        # A device that failed for good is given up with its process; whoever supervises it starts another.
+        return DeviceEngine(settings, lost=lambda: os.kill(os.getpid(), signal.SIGTERM))
 
     serve_engine(make, listen=listen, secret=secret, max_body_bytes=max_body_bytes, drain_seconds=drain_seconds)

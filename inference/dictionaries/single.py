@@ -51,8 +51,11 @@ def decode_sparse(
         return torch.zeros(count, w_dec.shape[1], device=w_dec.device)
     if norms is not None:
         values = unfold(values, norms[indexes])
-    used, places = torch.unique(indexes, return_inverse=True)
-    table = w_dec.index_select(0, used).to(torch.float32)
+    if w_dec.dtype == torch.float32:
+        places, table = indexes, w_dec
+    else:
+        used, places = torch.unique(indexes, return_inverse=True)
+        table = w_dec.index_select(0, used).to(torch.float32)
     starts = torch.searchsorted(rows, torch.arange(count, device=rows.device))
     with exact_float32(table.device):
         summed: Tensor = embedding_bag(places, table, starts, mode="sum", per_sample_weights=values)

@@ -27,7 +27,7 @@ def make_first(
     folder: Path,
     home: Path,
     model: str,
-    model_path: Path | None,
+    model_path: str | None,
     offline: bool,
     seconds: float,
     tell: Tell,
@@ -46,7 +46,7 @@ def make_first(
             tokens=TRAINED_TOKENS,
             seconds=seconds,
         )
-        found = find(model, home=home, model_path=None if model_path is None else str(model_path), offline=offline)
+        found = find(model, home=home, model_path=model_path, offline=offline)
         source = open_source(
             config.source,
             passage_tokens=config.passage_tokens,
