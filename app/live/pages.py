@@ -19,6 +19,7 @@ from app.live.question import Question, parse
 from app.live.view import Live
 from app.web import errors, sources, templating
 from app.web.addresses import address
+from app.web.forms import text_fields
 from app.web.house import house_of
 from app.web.patience import Gone, while_waited_for
 from app.web.sources import InstalledSource
@@ -47,8 +48,7 @@ async def show(request: Request, model: str) -> Response:
 
 @router.post("/{model}/live")
 async def compute(request: Request, model: str) -> Response:
-    form = await request.form()
-    question = parse(request.query_params, {name: value for name, value in form.items() if isinstance(value, str)})
+    question = parse(request.query_params, await text_fields(request))
     return await _page(request, model, question, compute=True)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gemmascope.nearest import nearest
 from inference.engine.protocol import Capabilities, CapabilitiesAnswer, Engine, EngineError, Source
 from inference.errors import NotFound
 
@@ -70,6 +71,8 @@ def find(sources: Sequence[InstalledSource], source_id: str, *, model: str) -> I
     for source in sources:
         if source.id == source_id:
             return source
+    if near := nearest(source_id, (source.id for source in sources)):
+        raise NotFound(f"{source_id!r} is not installed for {model}. The nearest installed: {', '.join(near)}.")
     known = ", ".join(source.id for source in sources[:8])
     more = f" and {len(sources) - 8} more" if len(sources) > 8 else ""
     raise NotFound(f"{source_id!r} is not installed for {model}. Installed: {known or 'nothing yet'}{more}.")

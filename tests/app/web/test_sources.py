@@ -24,6 +24,12 @@ def test_an_unknown_source_is_answered_with_the_known_ones() -> None:
         find([installed("a", 1), installed("b", 2)], "x", model="m")
 
 
+def test_among_many_the_nearest_are_named() -> None:
+    many = [installed(f"{layer}-gemmascope-2-res-16k", layer) for layer in range(18)]
+    with pytest.raises(NotFound, match=r"The nearest installed: 12-gemmascope-2-res-16k,"):
+        find(many, "12-gemmascope-2-res-16", model="m")
+
+
 async def test_without_a_catalogue_the_engines_say_what_they_hold() -> None:
     catalogue = EngineCatalogue({"gemma-3-270m": FakeEngine()})
     assert await catalogue.models() == ("gemma-3-270m",)
