@@ -1,0 +1,63 @@
+"""The engine or Postgres dies under a running server: pages go on, say what is the matter, and mend by themselves."""
+
+import time
+
+import httpx2
+
+from tests.e2e.processes import MODEL, Server, until
+from tests.pages import Parsed
+
+
+def test_pages_outlive_an_engine_that_is_killed_and_live_works_again(server: Server, source: str) -> None:
+    server.wait_for_engine()
+    first = server.engine_process()
+    first.kill()
+    until(lambda: server.engine() != "ready", seconds=10, what="the health page to notice")
+
+    assert server.get(f"/{MODEL}").status_code == 200
+    assert server.get("/readyz").status_code == 200
+    page = server.compute("said meanwhile", source)
+    assert page.status_code == 200
+    shown = Parsed(page.text)
+    assert "The engine is away" in shown.text or "The model is being loaded" in shown.text
+    assert [element for element in shown.elements if "hx-trigger" in element[1]], "nothing asks again"
+    data = server.live("said meanwhile", source)
+    assert data.status_code == 503
+    assert data.json()["error"] == "unavailable"
+    assert int(data.headers["retry-after"]) >= 1
+
+    server.wait_for_engine()
+    assert server.engine_process().pid != first.pid
+    assert server.live("said meanwhile", source).status_code == 200
+    assert "killed, most likely because memory ran out" in server.said
+
+
+def test_an_answer_given_before_the_engine_died_is_still_shown(server: Server, source: str) -> None:
+    server.wait_for_engine()
+    before = server.live("a text to remember", source).json()
+    server.engine_process().kill()
+    until(lambda: server.engine() != "ready", seconds=10, what="the health page to notice")
+    page = server.get(f"/{MODEL}/live", text="a text to remember", source=source)
+    assert len(Parsed(page.text).having(type="radio", name="token")) == len(before["tokens"])
+    server.wait_for_engine()
+
+
+def test_postgres_killed_under_the_server_is_started_again(server: Server) -> None:
+    known = server.sources()
+    first = server.postmaster()
+    first.kill()
+    began = time.monotonic()
+    answers: list[httpx2.Response] = []
+
+    def works() -> bool:
+        answers.append(server.get(f"/{MODEL}"))
+        return answers[-1].status_code == 200
+
+    until(works, seconds=20, what="pages after Postgres was killed")
+    # Until then a page either says so in a sentence, or waits: it never falls over.
+    assert {answer.status_code for answer in answers} <= {200, 503}
+    assert all("500" not in Parsed(answer.text).text for answer in answers)
+    assert time.monotonic() - began < 15
+    assert server.postmaster().pid != first.pid
+    assert server.sources() == known
+    assert server.get("/readyz").json()["database"] == "ok"
