@@ -7,7 +7,7 @@ standard error and exit status 1; a wrong command line ends with 2.
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -194,20 +194,34 @@ def train(settings: Settings, config: Path | None, first: bool) -> None:
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
-@with_settings(*PLACE, *ENGINE, "engines")
+@with_settings(*PLACE, *ENGINE, "engines", "host", "port", "base_path")
 def doctor(settings: Settings, as_json: bool) -> None:
     """Check database, model, dictionaries and device, and say what is wrong in sentences."""
-    from app.doctor import examine
+    from app.doctor import Installed, Listed, examine
 
-    findings = examine(settings)
+    def deeper(installed: Sequence[Installed]) -> Iterable[Listed]:
+        from inference.engine.checkup import Asked, checks
+
+        asked = Asked(
+            model=settings.model,
+            home=settings.home,
+            model_path=None if settings.model_path is None else str(settings.model_path),
+            device=settings.device,
+            dtype=settings.dtype,
+            threads=settings.threads,
+            offline=settings.offline,
+        )
+        return checks(asked, installed)
+
+    marks = {"ok": "✓", "warning": "!", "error": "✗"}
+    findings = []
+    for finding in examine(settings, deeper=deeper):
+        findings.append(finding)
+        if not as_json:
+            click.echo(f"{marks[finding.level]} {finding.part}: {finding.sentence}")
     if as_json:
-        click.echo(json.dumps([{"part": f.part, "level": f.level, "sentence": f.sentence} for f in findings]))
-    else:
-        for finding in findings:
-            click.echo(
-                f"{ {'ok': '✓', 'warning': '!', 'error': '✗'}[finding.level] } {finding.part}: {finding.sentence}"
-            )
-    sys.exit(1 if any(f.level == "error" for f in findings) else 0)
+        click.echo(json.dumps([finding._asdict() for finding in findings], ensure_ascii=False))
+    sys.exit(1 if any(finding.level == "error" for finding in findings) else 0)
 
 
 def _make_first(settings: Settings) -> None:

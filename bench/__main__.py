@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 
-MODULES = ("foundation", "training")
+MODULES = ("foundation", "training", "precision")
 
 
 def main() -> None:
