@@ -1,0 +1,186 @@
+"""Texts and token ids as they lie on disk or on the Hugging Face hub, read one after the other.
+
+Every reader can say where it is in plain JSON values and go on from there, so that whoever was stopped can continue.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.errors import BadInput, NotFound
+
+_CHUNK_BYTES = 65_536
+
+TEXT_ENDINGS = (".txt", ".md", "")
+LINES_ENDINGS = (".jsonl", ".json", ".ndjson")
+
+
+class TextTokenizer(Protocol):
+    """What reading text needs of `inference.gemma.tokens.Tokenizer`."""
+
+    def encode(self, text: str) -> list[int]: ...
+
+
+class Documents(Protocol):
+    """Texts one after the other, from a place."""
+
+    start: list[int]
+
+    def after(self, place: list[int]) -> Iterator[tuple[str, bool, list[int]]]:
+        """Text, whether a document begins with it, and the place behind it."""
+        ...
+
+
+class TextFiles:
+    """Plain text, a file being a document. A place is [file, byte]."""
+
+    def __init__(self, files: list[Path]) -> None:
+        self._files = files
+        self.start = [0, 0]
+
+    def after(self, place: list[int]) -> Iterator[tuple[str, bool, list[int]]]:
+        number, offset = place
+        for index in range(number, len(self._files)):
+            with self._files[index].open("rb") as file:
+                file.seek(offset)
+                while lines := file.readlines(_CHUNK_BYTES):
+                    start, offset = offset, file.tell()
+                    text = decoded(b"".join(lines), self._files[index], start)
+                    yield text, start == 0, [index, offset]
+            offset = 0
+
+
+class JsonLines:
+    """One JSON object a line. A place is [file, byte]."""
+
+    def __init__(self, files: list[Path], *, column: str) -> None:
+        self._files, self._column = files, column
+        self.start = [0, 0]
+
+    def after(self, place: list[int]) -> Iterator[tuple[str, bool, list[int]]]:
+        number, offset = place
+        for index in range(number, len(self._files)):
+            with self._files[index].open("rb") as file:
+                file.seek(offset)
+                while line := file.readline():
+                    start, offset = offset, file.tell()
+                    if line.strip():
+                        yield self._text(line, self._files[index], start), True, [index, offset]
+            offset = 0
+
+    def _text(self, line: bytes, path: Path, at: int) -> str:
+        try:
+            row = json.loads(decoded(line, path, at))
+        except json.JSONDecodeError as error:
+            raise BadInput(f"{path} has a line at byte {at} that is not JSON: {error}.") from error
+        return column_of(row, self._column, path)
+
+
+class ParquetRows:
+    """Rows of Parquet files, which may be fetched when their turn comes. A place is [file, row]."""
+
+    def __init__(self, files: list[Callable[[], Path]], *, column: str) -> None:
+        self._files, self._column = files, column
+        self.start = [0, 0]
+
+    def after(self, place: list[int]) -> Iterator[tuple[str, bool, list[int]]]:
+        import pyarrow.parquet as parquet
+
+        number, first = place
+        for index in range(number, len(self._files)):
+            path = self._files[index]()
+            try:
+                file = parquet.ParquetFile(path)
+            except Exception as error:
+                raise BadInput(f"{path} could not be read as Parquet: {error}") from error
+            if self._column not in file.schema_arrow.names:
+                raise BadInput(
+                    f"{path} has no column {self._column!r}. Its columns are {', '.join(file.schema_arrow.names)}."
+                )
+            row = 0
+            for group in range(file.num_row_groups):
+                rows = file.metadata.row_group(group).num_rows
+                if row + rows <= first:
+                    row += rows
+                    continue
+                for value in file.read_row_group(group, columns=[self._column]).column(0).to_pylist():
+                    row += 1
+                    if row > first and value:
+                        yield str(value), True, [index, row]
+            first = 0
+
+
+def column_of(row: Any, column: str, path: Path) -> str:
+    if not isinstance(row, dict) or not isinstance(row.get(column), str):
+        keys = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
+        raise BadInput(f"A line of {path} has no text under {column!r}. It has: {keys}.")
+    return str(row[column])
+
+
+def decoded(raw: bytes, path: Path, at: int) -> str:
+    """UTF-8 text, or a sentence that says where it is not."""
+    if b"\0" in raw:
+        raise BadInput(f"{path} is not text: it has a NUL byte at byte {at + raw.index(0)}.")
+    try:
+        return raw.decode("utf-8-sig" if at == 0 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            f"{path} is not UTF-8 text: byte {at + error.start} begins no character. Convert it first."
+        ) from None
+
+
+def local_files(files: list[Path]) -> list[Callable[[], Path]]:
+    def fetch(path: Path) -> Callable[[], Path]:
+        return lambda: path
+
+    return [fetch(path) for path in files]
+
+
+def hub_parquet(repo: str, revision: Any = None) -> list[Callable[[], Path]]:
+    """The Parquet files of a dataset on the Hugging Face hub, fetched one by one."""
+    from huggingface_hub import HfApi, hf_hub_download
+
+    def fetch(name: str, at: str | None) -> Callable[[], Path]:
+        return lambda: Path(hf_hub_download(repo, name, repo_type="dataset", revision=at))
+
+    for at in (revision, "refs/convert/parquet"):
+        try:
+            names = HfApi().list_repo_files(repo, repo_type="dataset", revision=at)
+        except Exception as error:
+            raise NotFound(f"The dataset {repo!r} could not be listed on the hub: {error}") from error
+        if found := sorted(name for name in names if name.endswith(".parquet")):
+            return [fetch(name, at) for name in found]
+    raise NotFound(f"The dataset {repo!r} has no Parquet files.")
+
+
+def files_under(path: Path, endings: tuple[str, ...]) -> list[Path]:
+    """The file itself, or those of a folder by name."""
+    if path.is_file():
+        return [path]
+    found = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix in endings)
+    if not found:
+        raise NotFound(f"There are no files ending in {', '.join(filter(None, endings))} in {path}.")
+    return found
+
+
+def token_ids(path: Path) -> NDArray[Any]:
+    """Of a `.npy` file or a flat file of little-endian uint32, left on disk."""
+    if path.suffix == ".npy":
+        try:
+            ids: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except ValueError as error:
+            raise BadInput(f"{path} is not a .npy file of token ids: {error}.") from error
+        if ids.dtype.kind not in "iu" or ids.ndim not in (1, 2):
+            raise BadInput(
+                f"{path} holds {ids.dtype} of shape {ids.shape}. Token ids are integers in one or two dimensions."
+            )
+        return ids
+    if path.stat().st_size % 4 or path.stat().st_size == 0:
+        raise BadInput(
+            f"{path} is not a flat file of uint32 token ids: its {path.stat().st_size} bytes are no multiple of 4."
+        )
+    return np.memmap(path, dtype="<u4", mode="r")
