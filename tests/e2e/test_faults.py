@@ -9,7 +9,7 @@ from tests.pages import Parsed
 
 
 def test_pages_outlive_an_engine_that_is_killed_and_live_works_again(server: Server, source: str) -> None:
-    server.wait_for_engine()
+    known = server.wait_for_engine().live("a text to remember", source).json()
     first = server.engine_process()
     first.kill()
     until(lambda: server.engine() != "ready", seconds=10, what="the health page to notice")
@@ -21,6 +21,8 @@ def test_pages_outlive_an_engine_that_is_killed_and_live_works_again(server: Ser
     shown = Parsed(page.text)
     assert "The engine is away" in shown.text or "The model is being loaded" in shown.text
     assert [element for element in shown.elements if "hx-trigger" in element[1]], "nothing asks again"
+    remembered = server.get(f"/{MODEL}/live", text="a text to remember", source=source)
+    assert len(Parsed(remembered.text).having(type="radio", name="token")) == len(known["tokens"])
     data = server.live("said meanwhile", source)
     assert data.status_code == 503
     assert data.json()["error"] == "unavailable"
@@ -30,16 +32,6 @@ def test_pages_outlive_an_engine_that_is_killed_and_live_works_again(server: Ser
     assert server.engine_process().pid != first.pid
     assert server.live("said meanwhile", source).status_code == 200
     assert "killed, most likely because memory ran out" in server.said
-
-
-def test_an_answer_given_before_the_engine_died_is_still_shown(server: Server, source: str) -> None:
-    server.wait_for_engine()
-    before = server.live("a text to remember", source).json()
-    server.engine_process().kill()
-    until(lambda: server.engine() != "ready", seconds=10, what="the health page to notice")
-    page = server.get(f"/{MODEL}/live", text="a text to remember", source=source)
-    assert len(Parsed(page.text).having(type="radio", name="token")) == len(before["tokens"])
-    server.wait_for_engine()
 
 
 def test_postgres_killed_under_the_server_is_started_again(server: Server) -> None:

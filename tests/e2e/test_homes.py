@@ -1,10 +1,18 @@
 """One home through its life: shared by two servers, left behind by a killed one, taken up again, and ended in order."""
 
+import signal
 import socket
-import threading
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
+import pytest
+
+from app.db import migrate
+from app.db.embedded import EmbeddedPostgres
 from tests.e2e.processes import MODEL, Server, gemlens, new_home, processes_of, until
 
 
@@ -50,20 +58,37 @@ def test_two_servers_share_a_home_and_one_goes_on_where_the_other_was_killed(
         until(lambda: not processes_of(home), seconds=10, what="everything of the home to end")
 
 
-def test_sigterm_lets_a_running_request_finish_and_leaves_nothing_behind(engine_flags: tuple[str, ...]) -> None:
-    with new_home() as home, Server(home, *engine_flags) as server:
+@pytest.fixture(scope="module")
+def made_home() -> Iterator[Path]:
+    """A home with a database in it and no process."""
+    with new_home() as home:
+        postgres = EmbeddedPostgres(home)
+        migrate.upgrade(postgres.start())
+        postgres.stop()
+        yield home
+
+
+@contextmanager
+def half_a_request(port: int, body: bytes) -> Iterator[socket.socket]:
+    """A form that is being read: its head has been answered with "continue", its body is yet to come."""
+    head = (
+        f"POST /{MODEL}/live HTTP/1.1\r\nHost: localhost:{port}\r\nExpect: 100-continue\r\n"
+        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+        yield connection
+
+
+def test_sigterm_lets_a_running_request_finish_and_leaves_nothing_behind(
+    made_home: Path, engine_flags: tuple[str, ...]
+) -> None:
+    body = b"text=said+to+the+end"
+    with Server(made_home, *engine_flags) as server:
         server.wait_for_engine()
-        body = b"text=said+to+the+end"
-        head = (
-            f"POST /{MODEL}/live HTTP/1.1\r\nHost: localhost:{server.port}\r\nExpect: 100-continue\r\n"
-            f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
-            connection.sendall(head.encode())
-            assert connection.recv(100).startswith(b"HTTP/1.1 100 ")  # so the request is being worked on
-            status: list[int] = []
-            stopping = threading.Thread(target=lambda: status.append(server.stop()))
-            stopping.start()
+        with half_a_request(server.port, body) as connection:
+            server.process.send_signal(signal.SIGTERM)
             until(lambda: _refuses(server.port), seconds=10, what="the port to close")
             connection.sendall(body)
             answer = b""
@@ -71,19 +96,53 @@ def test_sigterm_lets_a_running_request_finish_and_leaves_nothing_behind(engine_
                 answer += piece
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert b"said to the end" in answer
-        stopping.join(40)
-        assert status == [0]
-        until(lambda: not processes_of(home), seconds=10, what="everything of the home to end")
+        assert server.process.wait(40) == 0
+        assert processes_of(made_home) == []
         assert "Traceback" not in server.said
 
 
-def test_sigterm_during_the_start_leaves_nothing_behind(engine_flags: tuple[str, ...]) -> None:
-    with new_home() as home, Server(home, *engine_flags) as server:
-        until(lambda: (home / "postgres").is_dir(), what="the database to be made")
-        time.sleep(0.2)
-        assert server.stop() in (0, 143)
-        until(lambda: not processes_of(home), seconds=10, what="everything of the home to end")
+def test_a_second_signal_does_not_wait_for_running_requests(made_home: Path, engine_flags: tuple[str, ...]) -> None:
+    with Server(made_home, *engine_flags) as server:
+        server.wait()
+        with half_a_request(server.port, b"text=never+sent"):
+            server.process.send_signal(signal.SIGINT)
+            until(lambda: _refuses(server.port), seconds=10, what="the port to close")
+            with pytest.raises(subprocess.TimeoutExpired):
+                server.process.wait(0.5)
+            began = time.monotonic()
+            server.process.send_signal(signal.SIGINT)
+            assert server.process.wait(40) == 0
+            assert time.monotonic() - began < 15, "it waited for the request"
+        until(lambda: not processes_of(made_home), seconds=10, what="everything of the home to end")
+
+
+def test_sigterm_during_the_start_leaves_nothing_behind(made_home: Path, engine_flags: tuple[str, ...]) -> None:
+    with Server(made_home, *engine_flags) as server:
+        until(lambda: len(processes_of(made_home)) > 1, what="the first child")
+        assert server.stop() == 0
+        until(lambda: not processes_of(made_home), seconds=10, what="everything of the home to end")
         assert "Traceback" not in server.said
+
+
+def test_a_home_of_a_newer_version_is_left_alone_and_nothing_of_it_runs_on(
+    made_home: Path, engine_flags: tuple[str, ...]
+) -> None:
+    postgres = EmbeddedPostgres(made_home)
+    with psycopg.connect(postgres.start(), autocommit=True) as connection:
+        connection.execute("update alembic_version set version_num = '9999'")
+    postgres.stop()
+    try:
+        with Server(made_home, *engine_flags) as server:
+            assert server.process.wait(40) == 1
+            errors = [line for line in server.said.splitlines() if line.startswith("Error: ")]
+        assert len(errors) == 1
+        assert f"its schema is 9999, and this one knows up to {migrate.newest()}" in errors[0]
+        assert processes_of(made_home) == []
+    finally:
+        with psycopg.connect(postgres.start(), autocommit=True) as connection:
+            assert connection.execute("select version_num from alembic_version").fetchall() == [("9999",)]
+            connection.execute("update alembic_version set version_num = %s", [migrate.newest()])
+        postgres.stop()
 
 
 def _refuses(port: int) -> bool:
