@@ -13,7 +13,7 @@ from inference.engine.protocol import Prompt, Sparse, SparseActivations
 from inference.gemma.checkpoint import Checkpoint
 from inference.gemma.model import Gemma
 from inference.gemma.sites import Site
-from tests.inference.engine.engines import source, started
+from tests.inference.engine.engines import source, started, until
 from tests.inference.engine.reference import Reference, Weights
 
 pytestmark = [pytest.mark.real_model, pytest.mark.timeout(600)]
@@ -76,7 +76,7 @@ async def test_the_engine_answers_what_transformers_and_numpy_do(
                 asyncio.ensure_future(engine.engine.ask(SparseActivations(prompts=(prompt,), sources=(one,))))
                 for prompt in asked
             ]
-            await asyncio.sleep(0.05)
+            await until(lambda: len(engine.engine._line._jobs) == len(asked))
         before = engine.forwards
         together = [(await answer).prompts[0] for answer in waiting]
         assert engine.forwards - before == 2  # the first two share one, padded
