@@ -6,6 +6,8 @@ standard error and exit status 1; a wrong command line ends with 2.
 """
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
@@ -29,6 +31,8 @@ ENGINE = (
     "model", "model_path", "device", "dtype", "threads", "offline", "device_mib", "host_mib", "cache_mib",
     "max_prompt_tokens", "max_generated_tokens", "queue_limit", "drain_seconds", "engine_listen", "engine_secret",
 )  # fmt: skip
+FIRST = (*PLACE, "model", "model_path", "offline", "engine_listen", "engine_secret")
+WORKER = (*FIRST, "drain_seconds")
 
 
 class WrongSetting(click.ClickException):
@@ -176,15 +180,25 @@ def add(settings: Settings, name: str, model: str | None, revision: str | None, 
 
 
 @main.command()
+@with_settings(*WORKER)
+def worker(settings: Settings) -> None:
+    """Do the long work that waits in the queue; `gemlens serve` has a worker of its own unless told otherwise."""
+    from app.jobs.worker import work
+
+    work(settings)
+
+
+@main.command()
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option("--first", is_flag=True, help="Make one small dictionary in a few minutes and register it.")
-@with_settings(*PLACE, "model", "model_path", "device", "dtype", "threads", "offline", "engine_listen", "engine_secret")
-def train(settings: Settings, config: Path | None, first: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="With --first: tell progress and result as lines of JSON.")
+@with_settings(*FIRST)
+def train(settings: Settings, config: Path | None, first: bool, as_json: bool) -> None:
     """Train the dictionaries that the JSON file CONFIG describes (docs/training.md)."""
     if first == (config is not None):
         raise click.UsageError("Give either a configuration file or --first.")
     if first:
-        _make_first(settings)
+        _make_first(settings, as_json=as_json)
         return
     from inference.training.__main__ import main as run
 
@@ -224,26 +238,33 @@ def doctor(settings: Settings, as_json: bool) -> None:
     sys.exit(1 if any(finding.level == "error" for finding in findings) else 0)
 
 
-def _make_first(settings: Settings) -> None:
+def _make_first(settings: Settings, *, as_json: bool) -> None:
     from app.catalogue.commands import add_source
-    from app.first import FOLDER, SECONDS, tell
-    from inference.dictionaries.probe import probe
     from inference.engine.address import socket_path
-    from inference.engine.making import make_first
+    from inference.engine.supervisor import end_with_supervisor
+    from inference.server import prepare_environment
 
-    folder = make_first(
+    prepare_environment()
+    end_with_supervisor(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    from inference.engine.making import finish, make_first
+
+    def tell(fraction: float, sentence: str) -> None:
+        click.echo(json.dumps({"fraction": fraction, "sentence": sentence}) if as_json else sentence)
+
+    folder = settings.home / "trained" / settings.model / "first"
+    made = make_first(
         address=settings.engine_listen or f"unix:{socket_path(settings.home)}",
         secret=settings.engine_secret,
-        folder=settings.home / FOLDER,
+        folder=folder,
         home=settings.home,
         model=settings.model,
         model_path=settings.model_path,
         offline=settings.offline,
-        seconds=SECONDS,
-        tell=lambda fraction, sentence: tell(settings.home, fraction=fraction, sentence=sentence),
+        tell=tell,
     )
-    for source in add_source(settings, str(folder), model=settings.model, probe=probe).sources:
-        click.echo(source)
+    (source,) = add_source(settings, str(made), model=settings.model, probe=_probe).sources
+    finish(folder)
+    click.echo(json.dumps({"result": f"{source} is ready."}) if as_json else source)
 
 
 def _probe(location: str, *, home: Path | None, offline: bool) -> "Probed":

@@ -17,12 +17,13 @@ import uvicorn
 
 from app.catalogue.installed import DatabaseCatalogue
 from app.catalogue.starter import register_starter
-from app.cli import argv
+from app.cli import WORKER, argv
 from app.db.database import Database
 from app.db.migrate import upgrade
+from app.jobs.first import wish_first_source
 from app.main import create_app
 from app.readiness import MigratedDatabase
-from app.settings import Settings
+from app.settings import Settings, environment
 from app.web import logs
 from inference.engine.address import socket_path
 from inference.engine.pool import EnginePool
@@ -69,6 +70,7 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
         stack.push_async_callback(database.close)
         await asyncio.to_thread(upgrade, database.url)
         await register_starter(database)
+        await _long_work(settings, database, stack)
         app = create_app(
             settings,
             database=MigratedDatabase(database),
@@ -113,6 +115,23 @@ async def _engines(settings: Settings) -> AsyncIterator[Mapping[str, Engine]]:
         )
         stack.push_async_callback(pool.aclose)
         yield {model: pool.engine(model) for model in pool.models}
+
+
+async def _long_work(settings: Settings, database: Database, stack: AsyncExitStack) -> None:
+    """A worker beside the web, unless told otherwise, and the first thing for it to do. Engines elsewhere are somebody
+    else's, and what is installed for them is too."""
+    if not settings.engines:
+        await wish_first_source(database, settings)
+    if settings.no_worker:
+        return
+    child = Supervisor(
+        "worker",
+        argv("worker"),
+        environment=environment(settings, WORKER),
+        grace_seconds=settings.drain_seconds + 5,
+    )
+    await child.start()
+    stack.push_async_callback(child.stop)
 
 
 def engine_flags(settings: Settings) -> list[str]:

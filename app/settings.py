@@ -6,6 +6,7 @@ test fails when they differ.
 """
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,9 @@ class Settings(BaseSettings):
     )
     engine_timeout_seconds: float = Field(60.0, gt=0, description="Longest wait for one answer of the engine.")
     drain_seconds: float = Field(20.0, ge=0, description="Time that running work gets to finish at shutdown.")
+    no_worker: bool = Field(
+        False, description="Start no worker beside the web; long work then waits for a `gemlens worker` elsewhere."
+    )
     log_format: str = Field("auto", description="console, json, or auto: console on a terminal.")
 
     @field_validator("home")
@@ -121,6 +125,13 @@ class Settings(BaseSettings):
     def loopback(self) -> bool:
         """Whether only this machine can reach the server."""
         return self.host in ("127.0.0.1", "::1", "localhost")
+
+
+def environment(settings: Settings, names: Iterable[str]) -> dict[str, str]:
+    """These settings as variables for a child's environment, where a password is not in everybody's list of
+    processes."""
+    values = {name: getattr(settings, name) for name in names}
+    return {f"{PREFIX}{name.upper()}": _shown(value) for name, value in values.items() if value is not None}
 
 
 def env_example() -> str:

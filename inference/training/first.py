@@ -5,58 +5,84 @@ every installation has. It is no substitute for Gemma Scope 2, and its name says
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import distributions
 from pathlib import Path
 
+import numpy as np
+
+from inference.documents import TextTokenizer
+from inference.errors import Unavailable
 from inference.training.config import BankConfig, TrainConfig
+from inference.training.stream import BOS, Passages
 
 LAYER_SHARE = 2 / 3
 """How far up the model it reads, where features are most readable."""
 WIDTH = 1024
 L0 = 32
 PASSAGE_TOKENS = 256
-TEXT_BYTES = 400_000
+HELD_OUT_PASSAGES = 24
+LEAST_PASSAGES = 64
+BATCH_TOKENS = 1024
+PASSES = 10
+"""How often training passes over the text. Reading it is what takes time."""
 SHORTEST_DOCSTRING = 200
+LONGEST_DOCUMENT = 8000
 
 
-def gather_text(folder: Path, *, most_bytes: int = TEXT_BYTES) -> Path:
-    """Write documents of installed packages into a folder as plain text files, a package's after another's, the same
-    ones every time. Returns the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = 0
-    for number, text in enumerate(_interleaved(sorted(_descriptions()), sorted(_docstrings()))):
-        if written >= most_bytes:
+def installed_texts() -> Iterator[str]:
+    """Documents of installed packages, descriptions and docstrings in turn, in the same order every time."""
+    yield from _interleaved(sorted(_descriptions()), sorted(_docstrings()))
+
+
+def cut_passages(texts: Iterable[str], tokenizer: TextTokenizer, *, most: int) -> Passages:
+    """[N, PASSAGE_TOKENS]: the texts one after the other, each passage beginning with BOS."""
+    step = PASSAGE_TOKENS - 1
+    ids: list[int] = []
+    for text in texts:
+        ids += tokenizer.encode(text)
+        if len(ids) >= most * step:
             break
-        (folder / f"{number:04}.txt").write_text(text, encoding="utf-8")
-        written += len(text.encode())
-    return folder
+    count = min(most, len(ids) // step)
+    if count < LEAST_PASSAGES:
+        raise Unavailable(
+            f"The packages installed here hold only {count} passages of text; a first dictionary needs "
+            f"{LEAST_PASSAGES}. Install one with gemlens add instead."
+        )
+    rows = np.array(ids[: count * step], dtype=np.int64).reshape(count, step)
+    return np.concatenate([np.full((count, 1), BOS), rows], axis=1)
 
 
-def first_config(*, out: Path, text: Path, model: str, layers: int, tokens: int, seconds: float) -> TrainConfig:
-    """A run of a few minutes on a CPU: one residual SAE, passing over its text several times."""
+def first_layer(layers: int) -> int:
+    return round(layers * LAYER_SHARE)
+
+
+def first_config(
+    *, out: Path, passages: Path, count: int, model: str, layers: int, seconds: float | None
+) -> TrainConfig:
+    """A run of a minute or two on a CPU: one residual SAE, passing over its few passages several times."""
     return TrainConfig(
         out=out,
-        source={"kind": "text", "path": str(text)},
+        source={"kind": "tokens", "path": str(passages)},
         banks=(
             BankConfig(
                 width=WIDTH,
                 l0=L0,
-                layers=(round(layers * LAYER_SHARE),),
+                layers=(first_layer(layers),),
                 prefixes=(WIDTH // 4, WIDTH),
                 dead_after_tokens=60_000,
             ),
         ),
-        tokens=tokens,
+        tokens=max(1, PASSES * (count - HELD_OUT_PASSAGES) * (PASSAGE_TOKENS - 1) // BATCH_TOKENS) * BATCH_TOKENS,
         model=model,
-        batch_tokens=1024,
+        batch_tokens=BATCH_TOKENS,
         passage_tokens=PASSAGE_TOKENS,
-        forward_tokens=2048,
+        forward_tokens=8 * PASSAGE_TOKENS,
         buffer_bytes=64_000_000,
-        held_out_tokens=6144,
+        held_out_tokens=HELD_OUT_PASSAGES * (PASSAGE_TOKENS - 1),
         compute_dtype="float32",
-        log_every_steps=5,
-        checkpoint_every_steps=1_000_000,
+        log_every_steps=10,
+        checkpoint_every_steps=100,
         time_limit_s=seconds,
     )
 
@@ -66,7 +92,7 @@ def _descriptions() -> Iterator[str]:
     for package in distributions():
         _, _, text = (package.read_text("METADATA") or "").partition("\n\n")
         if len(text) > 1000:
-            yield text[:8000]
+            yield text[:LONGEST_DOCUMENT]
 
 
 def _docstrings() -> Iterator[str]:
@@ -82,7 +108,7 @@ def _docstrings() -> Iterator[str]:
             nodes = (n for n in ast.walk(tree) if isinstance(n, ast.Module | ast.ClassDef | ast.FunctionDef))
             found = [text for node in nodes if (text := ast.get_docstring(node)) and len(text) > SHORTEST_DOCSTRING]
             if found:
-                yield "\n\n".join(found)[:8000]
+                yield "\n\n".join(found)[:LONGEST_DOCUMENT]
 
 
 def _interleaved(*groups: list[str]) -> Iterator[str]:

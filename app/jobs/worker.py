@@ -1,0 +1,110 @@
+"""`gemlens worker`: takes jobs from the queue, one at a time, until it is told to stop.
+
+SIGTERM lets the job that runs stop at its next checkpoint and go back to the queue; a second one does not wait. A
+worker that was killed leaves a heartbeat that grows old, and any worker gives its job back to the queue. A supervised
+worker ends when its supervisor is gone.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from app.db.database import Database
+from app.jobs import first
+from app.jobs.job import Workplace
+from app.jobs.queue import ANYWHERE, TASKS, connector, queue_of
+from app.jobs.sweep import sweep
+from app.settings import Settings
+from inference.engine.supervisor import end_with_supervisor
+from inference.errors import Unavailable
+
+KINDS = (first,)
+"""The modules whose jobs a worker knows."""
+STATEMENT_TIMEOUT_MS = 30_000
+
+log = logging.getLogger("gemlens.worker")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How often a worker does what, in seconds."""
+
+    heartbeat: float = 10.0
+    stalled: float = 30.0
+    """A worker without a heartbeat for so long is dead."""
+    sweep: float = 5.0
+    poll: float = 5.0
+    """New jobs are heard of at once; those that wait for a time are looked for."""
+
+
+USUAL = Pace()
+
+
+def work(settings: Settings, *, pace: Pace = USUAL) -> None:
+    """Work until told to stop."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("procrastinate").setLevel(logging.WARNING)
+    settings.home.mkdir(parents=True, exist_ok=True)
+    asyncio.run(_work(settings, pace))
+
+
+async def _work(settings: Settings, pace: Pace) -> None:
+    database = await Database.open(
+        url=settings.database_url, home=settings.home, statement_timeout_ms=STATEMENT_TIMEOUT_MS, pool_size=2
+    )
+    try:
+        place = Workplace(database=database, settings=settings, stopping=asyncio.Event())
+        async with TASKS.with_connector(connector(database.url)).open_async() as tasks:
+            running = asyncio.create_task(
+                tasks.run_worker_async(
+                    queues=[ANYWHERE, queue_of(settings.home)],
+                    listen_notify=not database.address.behind_pgbouncer,
+                    install_signal_handlers=False,
+                    fetch_job_polling_interval=pace.poll,
+                    update_heartbeat_interval=pace.heartbeat,
+                    stalled_worker_timeout=pace.stalled,
+                    shutdown_graceful_timeout=settings.drain_seconds,
+                    additional_context={Workplace.__name__: place},
+                )
+            )
+            _stop_on_signals(running, place.stopping)
+            end_with_supervisor(lambda: os.kill(os.getpid(), signal.SIGTERM))
+            sweeping = asyncio.create_task(_sweep_on(database, pace))
+            with suppress(asyncio.CancelledError):
+                await running
+            sweeping.cancel()
+            if not place.stopping.is_set():
+                raise Unavailable("The worker lost its queue.")
+    finally:
+        await database.close()
+
+
+def _stop_on_signals(running: "asyncio.Task[None]", stopping: asyncio.Event) -> None:
+    def stop(signum: int) -> None:
+        if stopping.is_set():
+            os._exit(128 + signum)
+        stopping.set()
+        running.cancel()
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop, signum)
+
+
+async def _sweep_on(database: Database, pace: Pace) -> None:
+    """Sweep again and again; not just after this machine slept, when every heartbeat on it looks old."""
+    last, quiet_until = time.time(), 0.0
+    while True:
+        now = time.time()
+        if now - last > pace.sweep + pace.stalled / 2:
+            quiet_until = now + 2 * pace.heartbeat
+        last = now
+        if now >= quiet_until:
+            try:
+                await sweep(database, stalled_seconds=pace.stalled)
+            except Unavailable as error:
+                log.warning("%s", error)
+        await asyncio.sleep(pace.sweep)
