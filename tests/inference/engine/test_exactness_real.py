@@ -71,13 +71,13 @@ async def test_the_engine_answers_what_transformers_and_numpy_do(
         alone = [
             (await engine.ask(SparseActivations(prompts=(prompt,), sources=(one,)))).prompts[0] for prompt in asked
         ]
+        before = engine.forwards
         async with engine.device_lent():
             waiting = [
                 asyncio.ensure_future(engine.engine.ask(SparseActivations(prompts=(prompt,), sources=(one,))))
                 for prompt in asked
             ]
             await until(lambda: len(engine.engine._line._jobs) == len(asked))
-        before = engine.forwards
         together = [(await answer).prompts[0] for answer in waiting]
         assert engine.forwards - before == 2  # the first two share one, padded
         at_once = list((await engine.ask(SparseActivations(prompts=asked, sources=(one,)))).prompts)
