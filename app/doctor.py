@@ -158,7 +158,13 @@ def check_database(settings: Settings, installed: list[Installed], *, root: Path
                 installed += map(_installed, on_disk(settings.model, root=root))
         if server is not None:
             server.stop()
-    yield "ok", f"{len(installed)} sources are installed." if installed else "No source is installed: see gemlens add."
+    yield "ok", _counted(len(installed))
+
+
+def _counted(sources: int) -> str:
+    if not sources:
+        return "No source is installed; gemlens add brings one."
+    return "1 source is installed." if sources == 1 else f"{sources} sources are installed."
 
 
 def _no_database_yet() -> Told:
