@@ -26,7 +26,7 @@ from app.web.basepath import BasePath
 from app.web.csp import SecurityHeaders
 from app.web.csrf import CsrfCheck
 from app.web.hosts import HostCheck
-from app.web.house import House, Readiness
+from app.web.house import House, MakingOf, Readiness, nothing_made
 from app.web.limits import Limits
 from app.web.metrics import Metrics
 from app.web.sources import Catalogue, EngineCatalogue
@@ -46,6 +46,7 @@ def create_app(
     database: Readiness | None = None,
     engines: Mapping[str, Engine],
     catalogue: Catalogue | None = None,
+    making: MakingOf = nothing_made,
     lifespan: Lifespan = _nothing,
 ) -> FastAPI:
     """The application. `lifespan` opens and closes what the caller brought: database, engines' connections."""
@@ -89,6 +90,7 @@ def create_app(
         templates=templating.environment(assets),
         assets=assets,
         metrics=metrics,
+        making=making,
     )
     app.state.look = Look(engines, answers=Answers())
     errors.install(app)

@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -20,7 +21,7 @@ from app.catalogue.starter import register_starter
 from app.cli import WORKER, argv
 from app.db.database import Database
 from app.db.migrate import upgrade
-from app.jobs.first import wish_first_source
+from app.jobs.first import making, wish_first_source
 from app.main import create_app
 from app.readiness import MigratedDatabase
 from app.settings import Settings, environment
@@ -76,6 +77,7 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
             database=MigratedDatabase(database),
             engines=engines,
             catalogue=DatabaseCatalogue(database, served=tuple(engines)),
+            making=partial(making, database),
         )
         config = uvicorn.Config(
             app,

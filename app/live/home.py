@@ -26,6 +26,7 @@ async def home(request: Request) -> Response:
         "model": house.settings.model if house.settings.model in house.engines else next(iter(house.engines), None),
         "serving": tuple(house.engines),
         "examples": examples.EXAMPLES,
+        "making": {model: await house.making(model) for model in house.engines if not installed[model]},
     }
     return templating.page(request, "home/home.html", context)
 
@@ -37,7 +38,13 @@ async def model(request: Request, model: str) -> Response:
     if model not in models:
         raise NotFound(f"{model!r} is no model of this server. It has: {', '.join(models) or 'none yet'}.")
     installed = await house.catalogue.sources(model)
-    context = {"model": model, "sources": installed, "layers": by_layer(installed), "serving": tuple(house.engines)}
+    context = {
+        "model": model,
+        "sources": installed,
+        "layers": by_layer(installed),
+        "cards": await house.catalogue.cards(model),
+        "serving": tuple(house.engines),
+    }
     return templating.page(request, "home/model.html", context)
 
 

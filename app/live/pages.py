@@ -66,6 +66,7 @@ async def _page(request: Request, model: str, question: Question, *, compute: bo
         "examples": examples.EXAMPLES,
         "live": None,
         "waiting": None,
+        "making": None if installed else await house.making(model),
         "problem": None,
         "shared": _fits_in_address(request, question),
         "here": address(request.scope, model, "live", query=question.query()),
@@ -113,6 +114,8 @@ def _answer(request: Request, context: Mapping[str, Any]) -> Response:
         again = context["waiting"].seconds
     elif problem is not None and problem.status in (429, 503):
         again = problem.retry_after or AGAIN_SECONDS
+    elif problem is None and context["making"] is not None:
+        again = None if context["making"].failed else AGAIN_SECONDS
     elif problem is None and not _whole(context["live"]):
         again = 0.0
     # What is asked for again soon is no error to htmx or to a proxy; only the last word has a status.

@@ -1,6 +1,6 @@
 """What the application is made of, in one typed place that every room reads from."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,26 @@ class Readiness(Protocol):
         ...
 
 
+class Making(Protocol):
+    """How far a model's first source is, where one is being made."""
+
+    @property
+    def fraction(self) -> float: ...
+
+    @property
+    def sentence(self) -> str: ...
+
+    @property
+    def failed(self) -> bool: ...
+
+
+MakingOf = Callable[[str], Awaitable[Making | None]]
+
+
+async def nothing_made(_: str) -> Making | None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class House:
     settings: Settings
@@ -32,6 +52,8 @@ class House:
     templates: Environment
     assets: Assets
     metrics: Metrics
+    making: MakingOf = nothing_made
+    """What is being made for a model that has nothing installed yet."""
 
 
 def house_of(request: Request) -> House:
