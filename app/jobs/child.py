@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import signal
+import time
 from asyncio.subprocess import PIPE, Process
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from inference.errors import Unavailable
 LOOK_SECONDS = 1.0
 """How often the job comes by a checkpoint meanwhile."""
 GRACE_SECONDS = 15.0
+END_SECONDS = 0.02
 MAX_LINE_BYTES = 1 << 20
 
 log = logging.getLogger("gemlens.jobs")
@@ -66,19 +68,21 @@ async def run_child(job: Job, argv: Sequence[str], *, environment: Mapping[str, 
     told = _Told()
     assert child.stdout is not None
     assert child.stderr is not None
-    ended = asyncio.gather(_each_line(child.stdout, told.hear), _each_line(child.stderr, told.mutter), child.wait())
+    reading = asyncio.gather(_each_line(child.stdout, told.hear), _each_line(child.stderr, told.mutter))
+    waiting = asyncio.create_task(child.wait())
     try:
-        while not ended.done():
+        # The child's own children may hold its output open, and waiting would then be for them too.
+        while child.returncode is None:
             await job.checkpoint()
             if told.progress is not None:
                 progress, told.progress = told.progress, None
                 await job.report(*progress)
-            await asyncio.wait((ended,), timeout=LOOK_SECONDS)
-        await ended
+            await asyncio.wait((waiting,), timeout=LOOK_SECONDS)
+        await asyncio.wait((reading,), timeout=LOOK_SECONDS)
     finally:
         await asyncio.shield(_end(child))
-        ended.cancel()
-        await asyncio.gather(ended, return_exceptions=True)
+        reading.cancel()
+        await asyncio.gather(reading, waiting, return_exceptions=True)
     if child.returncode == -signal.SIGKILL:
         raise Unavailable("Its process was killed, most likely because memory ran out.")
     if child.returncode:
@@ -94,11 +98,12 @@ async def _each_line(stream: asyncio.StreamReader, hear: Callable[[str], None]) 
 
 async def _end(child: Process) -> None:
     """Nothing of the child's process group remains."""
+    deadline = time.monotonic() + GRACE_SECONDS
     if child.returncode is None:
         with suppress(ProcessLookupError):
             child.terminate()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(child.wait(), GRACE_SECONDS)
+    while child.returncode is None and time.monotonic() < deadline:  # noqa: ASYNC110 - wait() waits for its pipes too
+        await asyncio.sleep(END_SECONDS)
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     await child.wait()

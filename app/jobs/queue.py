@@ -16,10 +16,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.database import Database
+from app.db.locks import exclusive
 
 ANYWHERE = "anywhere"
 """The queue that every worker serves."""
 HOME_NAME = "name"
+LOCK_SECONDS = 10.0
 TASKS = procrastinate.App(connector=procrastinate.PsycopgConnector())
 """Every kind of job, by name. It is never opened: a worker opens a copy of its own on its database."""
 
@@ -63,12 +65,12 @@ async def _connection(session: AsyncSession) -> psycopg.AsyncConnection[Any]:
 def queue_of(home: Path) -> str:
     """The queue of jobs that work in this home's folder: by a name that moves with the folder."""
     file = home / HOME_NAME
-    try:
-        with file.open("x", encoding="ascii") as new:
-            new.write(secrets.token_hex(8))
-    except FileExistsError:
-        pass
-    return f"home-{file.read_text(encoding='ascii').strip()}"
+    with exclusive(file, seconds=LOCK_SECONDS):
+        name = file.read_text(encoding="ascii").strip()
+        if not name:
+            name = secrets.token_hex(8)
+            file.write_text(name + "\n", encoding="ascii")
+    return f"home-{name}"
 
 
 def connector(url: str) -> procrastinate.PsycopgConnector:

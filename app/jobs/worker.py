@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 
 from app.db.database import Database
@@ -53,42 +52,49 @@ def work(settings: Settings, *, pace: Pace = USUAL) -> None:
 
 
 async def _work(settings: Settings, pace: Pace) -> None:
+    stopping = asyncio.Event()
+    _stop_on_signals(stopping)
+    end_with_supervisor(lambda: os.kill(os.getpid(), signal.SIGTERM))
     database = await Database.open(
         url=settings.database_url, home=settings.home, statement_timeout_ms=STATEMENT_TIMEOUT_MS, pool_size=2
     )
     try:
-        place = Workplace(database=database, settings=settings, stopping=asyncio.Event())
-        async with TASKS.with_connector(connector(database.url)).open_async() as tasks:
-            running = asyncio.create_task(
-                tasks.run_worker_async(
-                    queues=[ANYWHERE, queue_of(settings.home)],
-                    listen_notify=not database.address.behind_pgbouncer,
-                    install_signal_handlers=False,
-                    fetch_job_polling_interval=pace.poll,
-                    update_heartbeat_interval=pace.heartbeat,
-                    stalled_worker_timeout=pace.stalled,
-                    shutdown_graceful_timeout=settings.drain_seconds,
-                    additional_context={Workplace.__name__: place},
-                )
-            )
-            _stop_on_signals(running, place.stopping)
-            end_with_supervisor(lambda: os.kill(os.getpid(), signal.SIGTERM))
-            sweeping = asyncio.create_task(_sweep_on(database, pace))
-            with suppress(asyncio.CancelledError):
-                await running
-            sweeping.cancel()
-            if not place.stopping.is_set():
-                raise Unavailable("The worker lost its queue.")
+        await work_on(database, settings, stopping=stopping, pace=pace)
     finally:
         await database.close()
 
 
-def _stop_on_signals(running: "asyncio.Task[None]", stopping: asyncio.Event) -> None:
+async def work_on(database: Database, settings: Settings, *, stopping: asyncio.Event, pace: Pace) -> None:
+    """Work until `stopping` is set; a job that does not come by a checkpoint in time is then left by force."""
+    place = Workplace(database=database, settings=settings, stopping=stopping)
+    async with TASKS.with_connector(connector(database.url)).open_async() as tasks:
+        running = asyncio.create_task(
+            tasks.run_worker_async(
+                queues=[ANYWHERE, queue_of(settings.home)],
+                listen_notify=not database.address.behind_pgbouncer,
+                install_signal_handlers=False,
+                fetch_job_polling_interval=pace.poll,
+                update_heartbeat_interval=pace.heartbeat,
+                stalled_worker_timeout=pace.stalled,
+                shutdown_graceful_timeout=settings.drain_seconds,
+                additional_context={Workplace.__name__: place},
+            )
+        )
+        sweeping = asyncio.create_task(_sweep_on(database, pace))
+        told = asyncio.create_task(stopping.wait())
+        await asyncio.wait((running, told), return_when=asyncio.FIRST_COMPLETED)
+        for task in (running, sweeping, told):
+            task.cancel()
+        await asyncio.gather(running, sweeping, told, return_exceptions=True)
+    if not stopping.is_set():
+        raise Unavailable("The worker lost its queue.")
+
+
+def _stop_on_signals(stopping: asyncio.Event) -> None:
     def stop(signum: int) -> None:
         if stopping.is_set():
             os._exit(128 + signum)
         stopping.set()
-        running.cancel()
 
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop, signum)

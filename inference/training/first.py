@@ -5,8 +5,9 @@ every installation has. It is no substitute for Gemma Scope 2, and its name says
 """
 
 import ast
-from collections.abc import Iterable, Iterator
-from importlib.metadata import distributions
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,8 @@ LONGEST_DOCUMENT = 8000
 
 def installed_texts() -> Iterator[str]:
     """Documents of installed packages, descriptions and docstrings in turn, in the same order every time."""
-    yield from _interleaved(sorted(_descriptions()), sorted(_docstrings()))
+    packages = sorted(distributions(), key=lambda package: package.name)
+    return roundrobin(_descriptions(packages), _docstrings(packages))
 
 
 def cut_passages(texts: Iterable[str], tokenizer: TextTokenizer, *, most: int) -> Passages:
@@ -87,17 +89,17 @@ def first_config(
     )
 
 
-def _descriptions() -> Iterator[str]:
+def _descriptions(packages: Sequence[Distribution]) -> Iterator[str]:
     """What packages say of themselves."""
-    for package in distributions():
+    for package in packages:
         _, _, text = (package.read_text("METADATA") or "").partition("\n\n")
         if len(text) > 1000:
             yield text[:LONGEST_DOCUMENT]
 
 
-def _docstrings() -> Iterator[str]:
+def _docstrings(packages: Sequence[Distribution]) -> Iterator[str]:
     """The docstrings of packages' top modules, a file's together."""
-    for package in distributions():
+    for package in packages:
         top = [file for file in package.files or () if file.suffix == ".py" and len(file.parts) <= 2]
         for file in top[:12]:
             path = Path(str(package.locate_file(file)))
@@ -111,7 +113,12 @@ def _docstrings() -> Iterator[str]:
                 yield "\n\n".join(found)[:LONGEST_DOCUMENT]
 
 
-def _interleaved(*groups: list[str]) -> Iterator[str]:
+def roundrobin(*groups: Iterable[str]) -> Iterator[str]:
     """One of each in turn, as long as each lasts."""
-    for turn in range(max(map(len, groups), default=0)):
-        yield from (group[turn] for group in groups if turn < len(group))
+    waiting = deque(map(iter, groups))
+    while waiting:
+        group = waiting.popleft()
+        for text in group:
+            yield text
+            waiting.append(group)
+            break
