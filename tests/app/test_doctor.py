@@ -21,7 +21,7 @@ from app.catalogue.commands import add_source
 from app.cli import main
 from app.doctor import Check, Finding, Installed, Listed, examine, isolated
 from app.settings import Settings
-from inference.engine.address import socket_path
+from inference.engine.address import engine_socket
 from inference.engine.protocol import VERSION, CapabilitiesAnswer, Provenance
 from inference.errors import Unavailable
 from tests.app.catalogue.facts import Facts, probing
@@ -96,6 +96,7 @@ def test_everything_else_is_still_looked_at_when_the_home_is_no_folder(tmp_path:
     assert [finding.level for finding in findings if finding.part != "home"].count("error") == 0
 
 
+@pytest.mark.usefixtures("hub")
 def test_the_command_prints_findings_and_ends_with_one_where_something_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     words = ["doctor", "--home", str(tmp_path / "file"), "--port", str(free_port()), "--offline"]
@@ -279,7 +280,7 @@ def test_engines_that_cannot_be_reached_are_said(tmp_path: Path) -> None:
     assert list(doctor.check_engines(settings_for(tmp_path))) == [
         ("ok", "None runs on this home; gemlens serve starts one.")
     ]
-    left_over = socket_path(tmp_path)
+    left_over = engine_socket(tmp_path, "gemma-3-270m")
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(str(left_over))
     ((level, sentence),) = doctor.check_engines(settings_for(tmp_path))

@@ -70,10 +70,10 @@ def summary(dictionary: Dictionary, findings: Sequence[Finding]) -> Iterator[Tol
 
 def measured(patient: Patient, model: Gemma, dictionary: Dictionary) -> Iterator[Told]:
     spec = dictionary.spec
-    for site in {*spec.read, *spec.write}:
+    for site, width in [*((site, spec.d_in) for site in spec.read), *((site, spec.d_out) for site in spec.write)]:
         model.check_site(site)
-        if model.site_width(site) not in (spec.d_in, spec.d_out):
-            yield Told("error", f"It is made for another model: {site} has {model.site_width(site)} numbers here.")
+        if (here := model.site_width(site)) != width:
+            yield Told("error", f"It was made for another model: {site} has {here} numbers here, and it takes {width}.")
             return
     read = patient.read(model, {*spec.read, *spec.write})
     for finding in check_measured(dictionary, read):

@@ -9,7 +9,7 @@ TEXTS = (
     "peeled an orange and told him which of the islands had once been a prison.",
     "Na manhã seguinte, a padaria da esquina já cheirava a pão quente. O gato dormia em cima do balcão, e ninguém "
     "teve coragem de o acordar antes das oito.",
-    "Die Brücke wurde 1894 gebaut und zweimal erneuert. Wer heute über sie fährt, sieht links die Werft und rechts "
+    "Die Brücke wurde 1894 gebaut und zweimal erneuert. Wer heute dort fährt, sieht links die Werft und rechts "
     "den alten Speicher, in dem jetzt Wohnungen sind.",
     "Вчера вечером мы долго говорили о книгах. Она читает медленно, но помнит каждую страницу.",
     "今天早上下雨了，所以我们没有去公园。妹妹在家里画了一只红色的鸟。",
