@@ -1,6 +1,10 @@
 """Bringing a model up, step by step, each told in a sentence and a share of the whole."""
 
+import ctypes
+import gc
 import logging
+import sys
+from contextlib import suppress
 
 import torch
 
@@ -58,6 +62,7 @@ def load_workshop(settings: EngineSettings, loading: Loading) -> Workshop:
     loading.say(0.95, "Running a first prompt.")
     workshop = make_workshop(settings, model)
     warm_up(model)
+    give_back_freed()
     loading.say(1.0, f"{settings.model} is ready.")
     return workshop
 
@@ -87,6 +92,14 @@ def warm_up(model: Gemma) -> None:
     ids = torch.tensor([[model.tokenizer.bos] * 16])
     model.logits(ids)
     model.tokenizer.pieces([model.tokenizer.bos])
+
+
+def give_back_freed() -> None:
+    """Return to the system what loading freed: reading Gemma's tokenizer alone leaves some 190 MB with the allocator."""
+    gc.collect()
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def findings(dictionary: Dictionary) -> tuple[str, ...]:
