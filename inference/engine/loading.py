@@ -95,7 +95,7 @@ def warm_up(model: Gemma) -> None:
 
 
 def give_back_freed() -> None:
-    """Return to the system what loading freed: reading Gemma's tokenizer alone leaves some 190 MB with the allocator."""
+    """Return to the system what loading freed: the tokenizer alone leaves 190 MB with the allocator."""
     gc.collect()
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
