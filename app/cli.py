@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -105,7 +106,7 @@ def serve(settings: Settings) -> None:
 @with_settings(*PLACE, *ENGINE)
 def engine(settings: Settings) -> None:
     """Own a device and answer for a model, for a web elsewhere or beside."""
-    from inference.engine.address import socket_path
+    from inference.engine.address import engine_socket
     from inference.engine.settings import EngineSettings
     from inference.server import run_engine
 
@@ -125,7 +126,7 @@ def engine(settings: Settings) -> None:
             host_bytes=settings.host_mib << 20,
             device_bytes=settings.device_mib << 20 or None,
         ),
-        listen=settings.engine_listen or f"unix:{socket_path(settings.home)}",
+        listen=settings.engine_listen or f"unix:{engine_socket(settings.home, settings.model)}",
         secret=settings.engine_secret,
         drain_seconds=settings.drain_seconds,
     )
@@ -207,6 +208,41 @@ def train(settings: Settings, config: Path | None, first: bool, as_json: bool) -
 
 
 @main.command()
+@click.argument("model")
+@click.argument("sources", nargs=-1, required=True)
+@click.option("--text", type=click.Path(path_type=Path), help="File or folder: text, JSON lines, Parquet, or .npy ids.")
+@click.option("--sampled", type=int, help="Instead: so many passages that the model writes by itself.")
+@click.option("--tokens", type=int, default=65_536, show_default=True, help="Most tokens that are read of the text.")
+@click.option("--passage-tokens", type=int, default=1024, show_default=True, help="Length of a passage.")
+@click.option("--column", default="text", show_default=True, help="Where JSON lines and Parquet have the text.")
+@click.option("--prefix", "prefixes", type=int, multiple=True, help="Also so many first features alone; repeatable.")
+@click.option("--all-at-once", is_flag=True, help="Also splice all the sources in together.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array of quality cards.")
+@with_settings(*PLACE, "model_path", "device", "dtype", "threads", "offline")
+def evaluate(settings: Settings, model: str, sources: tuple[str, ...], as_json: bool, **asked: Any) -> None:
+    """Measure how good installed SOURCES of MODEL are on a text, and keep it (docs/evaluation.md)."""
+    from app.catalogue.evaluating import evaluate_sources
+    from inference.server import prepare_environment
+
+    prepare_environment()
+    from inference.engine.threads import set_threads
+    from inference.evaluation.command import Asked, Wanted, rows, run
+
+    places = {name: getattr(settings, name) for name in ("home", "model_path", "device", "dtype", "offline")}
+    wanted = Asked(model=model, **places, **{**asked, "prefixes": asked["prefixes"] or None})
+    set_threads(settings.threads)
+    cards = evaluate_sources(
+        settings,
+        model,
+        sources,
+        measure=lambda known, found: run(
+            replace(wanted, model=known), [Wanted(one.id, one.source.location, one.source.layer) for one in found]
+        ),
+    )
+    _print(cards if as_json else rows(cards), as_json=as_json)
+
+
+@main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 @with_settings(*PLACE, *ENGINE, "engines", "host", "port", "base_path")
 def doctor(settings: Settings, as_json: bool) -> None:
@@ -240,7 +276,7 @@ def doctor(settings: Settings, as_json: bool) -> None:
 
 def _make_first(settings: Settings, *, as_json: bool) -> None:
     from app.catalogue.commands import add_source
-    from inference.engine.address import socket_path
+    from inference.engine.address import engine_socket
     from inference.engine.supervisor import end_with_supervisor
     from inference.server import prepare_environment
 
@@ -253,7 +289,7 @@ def _make_first(settings: Settings, *, as_json: bool) -> None:
 
     folder = settings.home / "trained" / settings.model / "first"
     made = make_first(
-        address=settings.engine_listen or f"unix:{socket_path(settings.home)}",
+        address=settings.engine_listen or f"unix:{engine_socket(settings.home, settings.model)}",
         secret=settings.engine_secret,
         folder=folder,
         home=settings.home,

@@ -48,14 +48,25 @@ async def models(request: Request) -> list[dict[str, Any]]:
 async def sources(request: Request, model: str, installed: bool | None = None) -> list[dict[str, Any]]:
     """Every source of a model, or only those that are (or are not) installed."""
     house = house_of(request)
-    try:
-        name = find_model(model).id
-    except UnknownName as error:
-        raise NotFound(str(error)) from None
+    name = _known(model)
     own = await _own(house, name)
     here = {row.source for row in own}
     rows = source_rows(name, here, own=own, listing=refresh.cached(name, house.settings.home))
     return [row for row in rows if installed is None or row["installed"] == installed]
+
+
+@router.get("/{model}/quality")
+async def quality(request: Request, model: str) -> dict[str, dict[str, Any]]:
+    """How good the sources of a model are, by source: of each that was measured here, the latest card."""
+    cards = await house_of(request).catalogue.cards(_known(model))
+    return {source: asdict(card) for source, card in cards.items()}
+
+
+def _known(model: str) -> str:
+    try:
+        return find_model(model).id
+    except UnknownName as error:
+        raise NotFound(str(error)) from None
 
 
 async def _own(house: House, model: str) -> list[InstalledRow]:

@@ -1,10 +1,11 @@
 """What is registered, as the web asks for it (`app.web.sources.Catalogue`)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from app.catalogue import queries
+from app.catalogue import quality, queries
 from app.catalogue.view import InstalledRow
 from app.db.database import Database
+from app.web.quality import Card
 from app.web.sources import InstalledSource
 from gemmascope.names import Starter, UnknownName, parse_source_id
 from inference.engine.protocol import Source
@@ -28,6 +29,10 @@ class DatabaseCatalogue:
     async def rows(self, model: str) -> Sequence[InstalledRow]:
         async with self._database.session() as session:
             return await queries.installed(session, model)
+
+    async def cards(self, model: str) -> Mapping[str, Card]:
+        async with self._database.session() as session:
+            return await quality.latest(session, model)
 
 
 def as_source(row: InstalledRow) -> InstalledSource:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from app.web.quality import Card
 from gemmascope.nearest import nearest
 from inference.engine.protocol import Capabilities, CapabilitiesAnswer, Engine, EngineError, Source
 from inference.errors import NotFound
@@ -41,6 +42,10 @@ class Catalogue(Protocol):
         """By layer; empty for a model without any."""
         ...
 
+    async def cards(self, model: str) -> Mapping[str, Card]:
+        """By source, how good it is: of those that were measured."""
+        ...
+
 
 class EngineCatalogue:
     """What the engines say that they hold. An engine that does not answer holds nothing."""
@@ -65,6 +70,10 @@ class EngineCatalogue:
             for loaded in held.loaded
         ]
         return tuple(sorted(found, key=lambda source: (source.source.layer, source.id)))
+
+    async def cards(self, model: str) -> Mapping[str, Card]:
+        """Nothing that was measured is kept here."""
+        return {}
 
 
 def find(sources: Sequence[InstalledSource], source_id: str, *, model: str) -> InstalledSource:
