@@ -84,7 +84,7 @@ def first_config(
         held_out_tokens=HELD_OUT_PASSAGES * (PASSAGE_TOKENS - 1),
         compute_dtype="float32",
         log_every_steps=10,
-        checkpoint_every_steps=100,
+        checkpoint_every_steps=50,
         time_limit_s=seconds,
     )
 
