@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 
-MODULES = ("foundation", "training", "precision")
+MODULES = ("foundation", "training", "harvest", "precision")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""How near a harvest comes to what it cannot do without: the forward pass to the deepest layer and the encoders' products.
+"""How near a harvest comes to what it cannot do without: the pass to the deepest layer and the encoders' products.
 
 Both sides are taken in turn on the same machine over the same passages: one shard of four 16k residual sources, written
 to disk with its manifest, and for the same batches the bare forward pass with one product per source, into memory that
@@ -32,7 +32,7 @@ PASSAGE_TOKENS = 256
 def figures() -> Iterator[Figure]:
     model = Gemma.load(find(MODEL, home=HOME, offline=True))
     sources = {}
-    for layer, folder in make(model, HOME / "dictionaries").items():
+    for layer, folder in make(model, HOME / "bench").items():
         sources[f"{layer}-bench-res-16k"] = Source(Dictionary(folder, home=HOME))
     for source in sources.values():
         source.dictionary.to_device("encoder", model.device)
