@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.tables import Checkpoint, Evaluation, Model, Source
@@ -65,7 +65,7 @@ async def latest(session: AsyncSession, model: str) -> dict[str, Card]:
         .join(Model, Model.id == Source.model_id)
         .join(Checkpoint, Checkpoint.id == Evaluation.checkpoint_id)
         .where(Model.name == model)
-        .distinct(Evaluation.source_id)
+        .ext(distinct_on(Evaluation.source_id))
         .order_by(Evaluation.source_id, Evaluation.created.desc(), Evaluation.id.desc())
     )
     cards = [
