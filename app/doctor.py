@@ -33,7 +33,7 @@ from app.serve import bound_socket, make_home, shown_address
 from app.settings import Settings
 from app.web.vendor import FILES
 from inference.engine import protocol
-from inference.engine.address import socket_path, split
+from inference.engine.address import engine_socket, split
 from inference.engine.client import EngineClient, NotReached
 from inference.engine.pool import parse_engines
 from inference.errors import BadInput, GemlensError, Unavailable
@@ -232,7 +232,7 @@ def _address(settings: Settings) -> str | None:
     """Where this home's engine is; None where there is no socket."""
     if not settings.engine_listen and not settings.home.is_dir():
         return None
-    where = split(settings.engine_listen) if settings.engine_listen else socket_path(settings.home)
+    where = split(settings.engine_listen) if settings.engine_listen else engine_socket(settings.home, settings.model)
     if isinstance(where, Path):
         return f"unix:{where}" if where.exists() else None
     name, port = where

@@ -18,7 +18,7 @@ import uvicorn
 
 from app.catalogue.installed import DatabaseCatalogue
 from app.catalogue.starter import register_starter
-from app.cli import WORKER, argv
+from app.cli import ENGINE, WORKER, argv
 from app.db.database import Database
 from app.db.migrate import upgrade
 from app.jobs.first import making, wish_first_source
@@ -26,7 +26,7 @@ from app.main import create_app
 from app.readiness import MigratedDatabase
 from app.settings import Settings, environment
 from app.web import logs
-from inference.engine.address import socket_path
+from inference.engine.address import engine_socket
 from inference.engine.pool import EnginePool
 from inference.engine.protocol import Engine
 from inference.engine.supervisor import Supervisor, socket_probe
@@ -102,11 +102,12 @@ async def _engines(settings: Settings) -> AsyncIterator[Mapping[str, Engine]]:
     async with AsyncExitStack() as stack:
         text = settings.engines
         if not text:
-            address = f"unix:{socket_path(settings.home)}"
+            address = f"unix:{engine_socket(settings.home, settings.model)}"
             text = f"{settings.model}={address}"
             child = Supervisor(
                 "engine",
-                argv("engine", *engine_flags(settings), "--engine-listen", address),
+                argv("engine", "--engine-listen", address),
+                environment=environment(settings, ("home", *ENGINE)),
                 probe=socket_probe(address),
                 grace_seconds=settings.drain_seconds + 5,
             )
@@ -134,20 +135,6 @@ async def _long_work(settings: Settings, database: Database, stack: AsyncExitSta
     )
     await child.start()
     stack.push_async_callback(child.stop)
-
-
-def engine_flags(settings: Settings) -> list[str]:
-    """What the engine beside us is told: every setting of its own that is not the default."""
-    from app.cli import ENGINE
-
-    flags = ["--home", str(settings.home)]
-    for name in ENGINE:
-        value = getattr(settings, name)
-        if name in ("engine_listen", "engine_secret") or value == Settings.model_fields[name].default:
-            continue
-        flag = "--" + name.replace("_", "-")
-        flags += [flag] if value is True else [flag, str(value)]
-    return flags
 
 
 def bound_socket(host: str, port: int) -> socket.socket:

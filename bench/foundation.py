@@ -21,7 +21,7 @@ import torch
 from bench import dictionaries
 from bench.figure import Figure, interleaved_ms, percentile
 from bench.serving import HOME, Server, serving
-from inference.engine.address import socket_path
+from inference.engine.address import engine_socket
 from inference.engine.client import EngineClient
 from inference.engine.protocol import Activations, Columns, Prompt, Source, TopFeatures
 from inference.gemma.model import Gemma
@@ -85,7 +85,7 @@ class Bench:
         self.model = model
         self.server = server
         self.sources = sources
-        self.address = f"unix:{socket_path(server.home)}"
+        self.address = f"unix:{engine_socket(server.home, MODEL)}"
         self.dice = random.Random(0)
         self.loop = asyncio.new_event_loop()
         self.client = EngineClient(self.address)

@@ -22,8 +22,13 @@ from inference.errors import BadInput, Unavailable
 MAX_SOCKET_PATH_BYTES = 100
 
 
-def socket_path(home: Path, name: str = "engine") -> Path:
-    """Where the socket of this home's engine belongs; its folder exists afterwards, and is its owner's alone."""
+def engine_socket(home: Path, model: str) -> Path:
+    """Where a home's engine of this model listens: two servers on one home share it only if they show one model."""
+    return socket_path(home, f"engine-{model}")
+
+
+def socket_path(home: Path, name: str) -> Path:
+    """Where a socket of this home belongs; its folder exists afterwards, and is its owner's alone."""
     path = home.absolute() / "run" / f"{name}.sock"
     if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
         digest = hashlib.sha256(os.fsencode(path.parent)).hexdigest()[:16]

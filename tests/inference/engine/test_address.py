@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.engine.address import is_loopback, listening, private_folder, socket_path, split
+from inference.engine.address import engine_socket, is_loopback, listening, private_folder, split
 from inference.errors import BadInput, Unavailable
 from tests.inference.engine.serving import short_folder
 
@@ -42,14 +42,14 @@ def test_a_short_home_keeps_its_socket_and_a_deep_one_gets_a_short_one(monkeypat
     with short_folder() as folder:
         monkeypatch.setattr("tempfile.tempdir", folder)
         home = Path(folder) / "home"
-        assert socket_path(home) == home / "run" / "engine.sock"
+        assert engine_socket(home, "gemma-3-270m") == home / "run" / "engine-gemma-3-270m.sock"
         deep = home / ("x" * 60) / ("y" * 60)
-        path = socket_path(deep)
+        path = engine_socket(deep, "gemma-3-270m")
         assert len(os.fsencode(path)) <= 100
         assert path.parent.stat().st_mode & 0o777 == 0o700
-        assert path == socket_path(deep)
-        assert path != socket_path(deep / "other")
-        assert path != socket_path(deep, "worker")
+        assert path == engine_socket(deep, "gemma-3-270m")
+        assert path != engine_socket(deep / "other", "gemma-3-270m")
+        assert path != engine_socket(deep, "gemma-3-1b")
 
 
 def test_a_folder_of_somebody_else_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
