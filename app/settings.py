@@ -5,6 +5,7 @@ with dashes. `.env.example` and the table in `docs/settings.md` are written from
 test fails when they differ.
 """
 
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gemmascope.errors import UnknownName
+from gemmascope.models import find_model
 
 PREFIX = "GEMLENS_"
 
@@ -105,6 +109,20 @@ class Settings(BaseSettings):
         if value is None or value.startswith("hf:"):
             return value
         return str(Path(value).expanduser().absolute())
+
+    @field_validator("model")
+    @classmethod
+    def _model_id(cls, value: str) -> str:
+        """It is a part of addresses, so each model has one name here, however it is spelt elsewhere."""
+        try:
+            return find_model(value).id
+        except UnknownName:
+            if not re.fullmatch(r"\w[\w.-]*", value, re.ASCII):
+                raise ValueError(
+                    "a model is named by its id, such as gemma-3-270m, or, for one of your own, by letters, digits, "
+                    "dots and dashes"
+                ) from None
+            return value
 
     @field_validator("base_path")
     @classmethod

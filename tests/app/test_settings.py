@@ -46,3 +46,11 @@ def test_a_base_path_without_its_slash_is_refused() -> None:
     with pytest.raises(ValidationError, match="starts with a slash"):
         Settings(_env_file=None, base_path="gemlens")
     assert Settings(_env_file=None, base_path="/gemlens/").base_path == "/gemlens"
+
+
+def test_a_model_has_one_name_however_it_is_spelt() -> None:
+    for spelt in ("gemma-3-270m", "google/gemma-3-270m-pt", "gemma-3-270m-pt"):
+        assert Settings(_env_file=None, model=spelt).model == "gemma-3-270m"
+    assert Settings(_env_file=None, model="my-tune.v2").model == "my-tune.v2"
+    with pytest.raises(ValidationError, match="named by its id"):
+        Settings(_env_file=None, model="somebody/my-tune")
