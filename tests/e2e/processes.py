@@ -20,7 +20,7 @@ from typing import Any, Self, TypeVar
 import httpx2
 import psutil
 
-from inference.engine.address import socket_path
+from inference.engine.address import engine_socket
 
 MODEL = "gemma-3-270m"
 START_SECONDS = 60.0
@@ -58,29 +58,33 @@ def gemlens(*words: str | Path, seconds: float = 60.0, **changed: str) -> "subpr
     )  # fmt: skip
 
 
-def processes_of(home: Path) -> list[psutil.Process]:
-    """Every living process that works for this home: servers, engines, Postgres."""
-    found = []
+def processes_of(home: Path) -> dict[int, str]:
+    """Command lines, by process id, of all that live and work for this home: servers, engines, Postgres."""
+    found = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
-                continue
-            if any(str(home) in word for word in process.cmdline()) or process.cwd().startswith(str(home)):
-                found.append(process)
+            line = " ".join(process.cmdline())
+            told = process.environ().get("GEMLENS_HOME") == str(home)
+            if process.pid != os.getpid() and (told or str(home) in line or process.cwd().startswith(str(home))):
+                found[process.pid] = line
     return found
 
 
 @contextmanager
-def new_home() -> Iterator[Path]:
-    """A home that does not exist yet; no process and no file of it outlives the test."""
+def new_home(*, empty: bool = False) -> Iterator[Path]:
+    """A home with nothing in it but the wish that its database take no care of its data; an `empty` one does not exist
+    yet. No process and no file of it outlives the test."""
     folder = Path(tempfile.mkdtemp(prefix="gemlens-e2e-"))
     home = folder / "home"
+    if not empty:
+        (home / "postgres").mkdir(parents=True)
+        (home / "postgres" / "own.conf").write_text("fsync = off\nfull_page_writes = off\n")
     try:
         yield home
     finally:
-        for process in processes_of(home):
-            with suppress(psutil.Error):
-                process.kill()
+        for pid in processes_of(home):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -92,7 +96,7 @@ class Server:
         self.home = home
         self.port = port or free_port()
         self.url = f"http://localhost:{self.port}"
-        self.engine_address = f"unix:{socket_path(home)}"
+        self.engine_address = f"unix:{engine_socket(home, MODEL)}"
         self._said = (home.parent / f"said-{self.port}").open("w+")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", "serve", "--home", str(home), "--port", str(self.port), *map(str, flags)],
@@ -139,14 +143,14 @@ class Server:
         until(self.answers, what=f"pages of {self.url}")
         return self
 
-    def engine(self) -> str:
+    def engine(self, model: str = MODEL) -> str:
         """The engine's state, as the health page tells it."""
-        state: str = self.get("/readyz").json()["engines"][MODEL]["state"]
+        state: str = self.get("/readyz").json()["engines"][model]["state"]
         return state
 
-    def wait_for_engine(self) -> Self:
+    def wait_for_engine(self, model: str = MODEL) -> Self:
         self.wait()
-        until(lambda: self.engine() == "ready", what="the engine")
+        until(lambda: self.engine(model) == "ready", what=f"the engine of {model}")
         return self
 
     def engine_process(self) -> psutil.Process:

@@ -46,7 +46,7 @@ def test_a_wrong_engine_address_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_told_before_anything_is_started(server: Server) -> None:
-    with new_home() as home:
+    with new_home(empty=True) as home:
         done = gemlens("serve", "--home", home, "--port", server.port)
         assert done.returncode == 1
         assert f"Port {server.port} of 127.0.0.1 is taken" in one_sentence(done.stderr)
@@ -71,11 +71,11 @@ def test_a_home_that_may_not_be_written_to_is_told() -> None:
 
 
 def test_a_database_that_is_away_is_told_without_its_password() -> None:
-    with new_home() as home:
+    with new_home(empty=True) as home:
         url = f"postgresql://someone:hidden@127.0.0.1:{free_port()}/gemlens"
         done = gemlens("serve", "--home", home, "--port", free_port(), "--database-url", url, "--offline")
         assert done.returncode == 1
         assert "hidden" not in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         assert "Error: " in done.stderr
-        assert processes_of(home) == []
+        assert processes_of(home) == {}

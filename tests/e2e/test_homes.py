@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
 from app.db import migrate
 from app.db.embedded import EmbeddedPostgres
 from tests.e2e.processes import MODEL, Server, gemlens, new_home, processes_of, until
+
+OTHER = "gemma-3-270m-it"
 
 
 def test_two_servers_share_a_home_and_one_goes_on_where_the_other_was_killed(
@@ -25,9 +28,8 @@ def test_two_servers_share_a_home_and_one_goes_on_where_the_other_was_killed(
             second.wait_for_engine()
             assert first.engine() == "ready"
             assert first.postmaster().pid == second.postmaster().pid
-            done = gemlens(
-                "add", dictionaries["resid_post/layer_2_width_96_l0_medium"], "--model", MODEL, "--home", home
-            )
+            dictionary = dictionaries["resid_post/layer_2_width_96_l0_medium"]
+            done = gemlens("add", dictionary, "--model", MODEL, "--home", home)
             source = done.stdout.strip()
             before = first.live("the same text", source).json()
             assert second.live("the same text", source).json() == before
@@ -39,15 +41,20 @@ def test_two_servers_share_a_home_and_one_goes_on_where_the_other_was_killed(
             assert postmaster.is_running()
             assert second.live("another text", source).status_code == 200
 
-            with Server(home, *engine_flags) as third:
-                third.wait_for_engine()
-                assert third.live("the same text", source).json() == before
+            # Another model on the same home gets an engine of its own, told by flags even where they say the default.
+            flags = ("--model", OTHER, "--max-prompt-tokens", "1024")
+            with Server(home, *engine_flags, *flags, GEMLENS_MAX_PROMPT_TOKENS="16") as third:
+                third.wait_for_engine(OTHER)
+                assert third.get("/readyz").json()["engines"].keys() == {OTHER}
+                done = gemlens("add", dictionary, "--model", OTHER, "--home", home)
+                answer = third.get(f"/{OTHER}/live.json", text="z" * 100, source=done.stdout.strip())
+                assert answer.json()["provenance"]["model"] == OTHER
                 assert third.stop() == 0
             assert postmaster.is_running()
             second.kill()
         # Nobody is there any more: the engine ends by itself, and Postgres waits for the next to use and end it.
         until(
-            lambda: not any("engine" in process.cmdline() for process in processes_of(home)),
+            lambda: not any(" engine " in line for line in processes_of(home).values()),
             seconds=20, what="the engines to end",
         )  # fmt: skip
         with Server(home, *engine_flags) as fourth:
@@ -97,7 +104,7 @@ def test_sigterm_lets_a_running_request_finish_and_leaves_nothing_behind(
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert b"said to the end" in answer
         assert server.process.wait(40) == 0
-        assert processes_of(made_home) == []
+        assert processes_of(made_home) == {}
         assert "Traceback" not in server.said
 
 
@@ -118,7 +125,7 @@ def test_a_second_signal_does_not_wait_for_running_requests(made_home: Path, eng
 
 def test_sigterm_during_the_start_leaves_nothing_behind(made_home: Path, engine_flags: tuple[str, ...]) -> None:
     with Server(made_home, *engine_flags) as server:
-        until(lambda: len(processes_of(made_home)) > 1, what="the first child")
+        until(psutil.Process(server.process.pid).children, what="the first child")
         assert server.stop() == 0
         until(lambda: not processes_of(made_home), seconds=10, what="everything of the home to end")
         assert "Traceback" not in server.said
@@ -137,7 +144,7 @@ def test_a_home_of_a_newer_version_is_left_alone_and_nothing_of_it_runs_on(
             errors = [line for line in server.said.splitlines() if line.startswith("Error: ")]
         assert len(errors) == 1
         assert f"its schema is 9999, and this one knows up to {migrate.newest()}" in errors[0]
-        assert processes_of(made_home) == []
+        assert processes_of(made_home) == {}
     finally:
         with psycopg.connect(postgres.start(), autocommit=True) as connection:
             assert connection.execute("select version_num from alembic_version").fetchall() == [("9999",)]
