@@ -18,6 +18,10 @@ class Figure:
     value: float | None
     error: float | None
 
+    def spread(self, scale: float = 1.0) -> str:
+        """The error to one digit: `0.003`, `20`."""
+        return "" if self.error is None else f"{float(f'{scale * self.error:.1g}'):g}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
