@@ -38,6 +38,7 @@ BACKLOG = 512
 def serve(settings: Settings) -> None:
     """Serve until told to stop."""
     logs.configure(settings.log_format)
+    logs.take_in_the_rest(settings.log_format)
     with bound_socket(settings.host, settings.port) as listening:
         make_home(settings.home)
         with suppress(asyncio.CancelledError, KeyboardInterrupt):

@@ -15,6 +15,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import Processor
 
 from app.web.metrics import Metrics
 
@@ -23,27 +24,43 @@ log = structlog.get_logger("gemlens.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 """Asked every few seconds by machines: measured, not logged."""
+ABOUT: tuple[Processor, ...] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+)
+"""What every line says beside its event."""
 
 
 def configure(log_format: str) -> None:
     """`console`, `json`, or `auto`: console on a terminal."""
-    # Tracebacks without the values of variables: among them is what people typed.
-    traceback = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
-    console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *(
-                [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-                if console
-                else [traceback, structlog.processors.JSONRenderer()]
-            ),
-        ],
+        processors=[*ABOUT, *_rendering(log_format)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def take_in_the_rest(log_format: str) -> None:
+    """Lines of the standard library's loggers take the same form: the supervisor's, through which children speak, and
+    uvicorn's. For a process that is ours alone."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=ABOUT,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(log_format)],
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("gemlens").setLevel(logging.INFO)
+
+
+def _rendering(log_format: str) -> list[Processor]:
+    if log_format == "console" or (log_format == "auto" and sys.stderr.isatty()):
+        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    # Tracebacks without the values of variables: among them is what people typed.
+    traceback = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+    return [traceback, structlog.processors.JSONRenderer()]
 
 
 class AccessLog:

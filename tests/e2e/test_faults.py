@@ -1,5 +1,6 @@
 """The engine or Postgres dies under a running server: pages go on, say what is the matter, and mend by themselves."""
 
+import json
 import time
 
 import httpx2
@@ -31,7 +32,10 @@ def test_pages_outlive_an_engine_that_is_killed_and_live_works_again(server: Ser
     server.wait_for_engine()
     assert server.engine_process().pid != first.pid
     assert server.live("said meanwhile", source).status_code == 200
-    assert "killed, most likely because memory ran out" in server.said
+    told = [json.loads(line) for line in server.said.splitlines() if line.startswith("{")]
+    (line,) = [line for line in told if line["event"].startswith("The engine was killed")]
+    assert line["event"] == "The engine was killed, most likely because memory ran out."
+    assert line["level"] == "warning"
 
 
 def test_postgres_killed_under_the_server_is_started_again(server: Server) -> None:

@@ -58,7 +58,7 @@ def test_two_servers_share_a_home_and_one_goes_on_where_the_other_was_killed(
             seconds=20, what="the engines to end",
         )  # fmt: skip
         with Server(home, *engine_flags) as fourth:
-            fourth.wait_for_engine()
+            fourth.wait()
             assert fourth.postmaster().pid == postmaster.pid
             assert source in fourth.sources()
             assert fourth.stop() == 0

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 import structlog
@@ -49,3 +51,28 @@ def test_tracebacks_in_the_log_do_not_hold_the_values_of_variables(capsys: pytes
     line = json.loads(capsys.readouterr().err)
     assert "ValueError" in str(line["exception"])
     assert "what somebody typed" not in str(line["exception"][0]["frames"][-1].get("locals"))
+
+
+def test_lines_of_the_supervisor_and_of_uvicorn_take_the_same_form() -> None:
+    code = """
+import logging, sys
+from app.web import logs
+logs.take_in_the_rest("json")
+logging.getLogger("gemlens.supervisor").info("%s: %s", "engine", "said")
+logging.getLogger("uvicorn.error").info("chatter")
+logging.getLogger("uvicorn.error").warning("worth knowing")
+def read(prompt):
+    raise ValueError(len(prompt))
+try:
+    read("what somebody " + "typed")
+except ValueError:
+    logging.getLogger("gemlens").exception("unforeseen")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [(line["event"], line["level"]) for line in lines] == [
+        ("engine: said", "info"), ("worth knowing", "warning"), ("unforeseen", "error"),
+    ]  # fmt: skip
+    assert all("timestamp" in line for line in lines)
+    assert lines[2]["exception"][0]["exc_type"] == "ValueError"
+    assert "what somebody typed" not in done.stderr
