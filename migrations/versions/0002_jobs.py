@@ -1,15 +1,16 @@
-"""Long work: procrastinate's own tables as its release 3.10.0 makes them, and how far each job is."""
+"""Long work: procrastinate's own tables, as the release that `constraints.txt` pins makes them, and how far each job is.
 
-from pathlib import Path
+The tables are made from the package's own schema. A release that changes it brings the change as a file; the migration
+that follows that upgrade applies the file where `procrastinate_jobs` was made by an older one.
+"""
 
 from alembic import op
+from procrastinate.schema import SchemaManager
 
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
-
-PROCRASTINATE = Path(__file__).with_name("0002_procrastinate_3_10_0.sql")
 
 PROGRESS = """
 create table job_progress (
@@ -48,7 +49,7 @@ drop type procrastinate_job_event_type;
 
 
 def upgrade() -> None:
-    op.execute(PROCRASTINATE.read_text(encoding="utf-8"))
+    op.execute(SchemaManager.get_schema())
     op.execute(PROGRESS)
 
 
