@@ -1,4 +1,4 @@
-"""Long work: procrastinate's own tables, as the release that `constraints.txt` pins makes them, and how far each job is.
+"""Long work: procrastinate's own tables, as the pinned release makes them, and how far each job is.
 
 The tables are made from the package's own schema. A release that changes it brings the change as a file; the migration
 that follows that upgrade applies the file where `procrastinate_jobs` was made by an older one.

@@ -1,22 +1,21 @@
 """What is put in the queue, and how the queue's tables come to be."""
 
 import asyncio
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from procrastinate.exceptions import TaskNotFound
-from procrastinate.schema import SchemaManager
 from sqlalchemy import text
 
-from app.db import migrate
 from app.db.database import Database
 from app.jobs.queue import enqueue, enqueue_in, queue_of
 from tests.app.jobs.conftest import Working, ended, row
 
 
-def test_the_migration_makes_what_the_installed_procrastinate_expects() -> None:
-    (file,) = (migrate.MIGRATIONS / "versions").glob("*_procrastinate_*.sql")
-    assert file.read_text(encoding="utf-8") == SchemaManager.get_schema()
+def test_the_release_whose_tables_the_migration_makes_is_the_pinned_one() -> None:
+    pinned = (Path(__file__).parents[3] / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert f"procrastinate=={version('procrastinate')}" in pinned
 
 
 async def test_a_job_and_its_progress_appear_together_or_not_at_all(database: Database, tmp_path: Path) -> None:
