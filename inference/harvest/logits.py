@@ -93,9 +93,9 @@ def _gain(norm: nn.Module) -> Tensor:
 
 def _histogram(row: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Counts in equal bins. Where all are the same there is nothing to spread: all in the first bin."""
-    if not bool(high > low):
-        return torch.tensor([len(row)] + [0] * (HISTOGRAM_BINS - 1), dtype=torch.int32, device=row.device)
-    return torch.histc(row, HISTOGRAM_BINS, float(low), float(high)).to(torch.int32)
+    scale = torch.where(high > low, HISTOGRAM_BINS / (high - low), 0.0)
+    places = row.sub(low).mul_(scale).to(torch.int64).clamp_max_(HISTOGRAM_BINS - 1)
+    return torch.bincount(places, minlength=HISTOGRAM_BINS).to(torch.int32)
 
 
 def _host(values: Tensor) -> Array:

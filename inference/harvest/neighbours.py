@@ -51,7 +51,7 @@ def nearest(
         best_values: list[Tensor] = []
         best_indexes: list[Tensor] = []
         for start, others in _units(other, targets, others_at_once):
-            cosines = product(rows, others.T)
+            cosines = product(rows, others.to(rows.device).T)
             if itself:
                 own = torch.arange(first, first + len(rows), device=rows.device) - start
                 inside = (own >= 0) & (own < len(others))
