@@ -4,7 +4,7 @@ A row group holds the features of one range, so that shards can be merged range 
 rows always make the same bytes.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,6 +101,3 @@ def numpy(table: pa.Table, column: str) -> NDArray[Any]:
     """A column of numbers as an array."""
     found: NDArray[Any] = table[column].to_numpy()
     return found
-
-
-Combine = Callable[[list[pa.Table], range], pa.Table]
