@@ -1,9 +1,9 @@
 """What bfloat16 costs, and what company costs: features of the same prompts, computed in two ways.
 
 Four 16k dictionaries on the real model. A flip is a feature that fires at a token one way and not the other; it is
-counted per token and dictionary, of about 60 that fire. Values are compared where both ways fire. In float32 a prompt
-among others gets what it gets alone, by promise; for bfloat16 nothing is promised, and the figures say how it is.
-`docs/precision.md` explains them.
+counted per token and dictionary, and `active_per_token` says of how many. Values are compared where both ways fire. In
+float32 a prompt among others gets what it gets alone, by promise; for bfloat16 nothing is promised, and the figures say
+how it is. `docs/precision.md` explains them.
 """
 
 import time
@@ -58,6 +58,8 @@ class Features:
 class Difference:
     tokens: int
     """Times dictionaries."""
+    active: float
+    """Features that fire per token and dictionary."""
     flips: int
     flips_outside_band: int
     percentile_99: float
@@ -113,6 +115,7 @@ def told(name: str, found: Difference, seconds: float) -> Iterator[Figure]:
 def detailed(found: Difference, *, seconds: float) -> dict[str, Any]:
     return {
         "tokens": found.tokens,
+        "active_per_token": round(found.active, 1),
         "flips": found.flips,
         "relative_99th": float(f"{found.percentile_99:.3g}"),
         "relative_most": float(f"{found.most:.3g}"),
@@ -144,7 +147,7 @@ def read(
 
 def difference(ours: Features, reference: Features, opened: dict[int, Dictionary]) -> Difference:
     """Over the prompts that both have."""
-    flips = outside = tokens = 0
+    active = flips = outside = tokens = 0
     relative: list[Tensor] = []
     for key in ours.values.keys() & reference.values.keys():
         one, other = ours.values[key], reference.values[key]
@@ -154,8 +157,11 @@ def difference(ours: Features, reference: Features, opened: dict[int, Dictionary
         raw = torch.maximum(one, other) / dictionary.norms()
         band = BAND * raw.clamp(min=1)
         tokens += len(one)
+        active += int((other > 0).sum())
         flips += int(flipped.sum())
         outside += int((flipped & (raw - dictionary.thresholds() > band)).sum())
         relative.append((one - other).abs()[both] / other[both])
     apart = torch.cat(relative).sort().values
-    return Difference(tokens, flips, outside, float(apart[int(0.99 * (len(apart) - 1))]), float(apart[-1]))
+    return Difference(
+        tokens, active / tokens, flips, outside, float(apart[int(0.99 * (len(apart) - 1))]), float(apart[-1])
+    )
