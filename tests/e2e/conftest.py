@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import MODEL, Server, gemlens, new_home, until
+from tests.e2e.processes import MODEL, Server, added, new_home, until
 
 PROMPT_TOKENS = 64
 BODY_BYTES = 20_000
@@ -75,7 +75,5 @@ def dictionaries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def source(server: Server, dictionaries: dict[str, Path]) -> str:
     """A residual SAE of layer 2, installed while the server runs."""
-    folder = dictionaries["resid_post/layer_2_width_96_l0_medium"]
-    done = gemlens("add", folder, "--model", MODEL, "--home", server.home)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    (id_,) = added(dictionaries["resid_post/layer_2_width_96_l0_medium"], server.home)
+    return id_

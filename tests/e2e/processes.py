@@ -19,7 +19,9 @@ from typing import Any, Self, TypeVar
 
 import httpx2
 import psutil
+from click.testing import CliRunner
 
+from app.cli import main
 from inference.engine.address import engine_socket
 
 MODEL = "gemma-3-270m"
@@ -56,6 +58,13 @@ def gemlens(*words: str | Path, seconds: float = 60.0, **changed: str) -> "subpr
         [sys.executable, "-m", "app.cli", *map(str, words)],
         capture_output=True, text=True, timeout=seconds, env=environment(**changed), stdin=subprocess.DEVNULL,
     )  # fmt: skip
+
+
+def added(folder: Path, home: Path, *, model: str = MODEL) -> list[str]:
+    """The sources that `gemlens add` makes of a folder; from within this process, which has torch loaded already."""
+    done = CliRunner().invoke(main, ["add", str(folder), "--model", model, "--home", str(home)])
+    assert done.exit_code == 0, done.output
+    return done.stdout.split()
 
 
 def processes_of(home: Path) -> dict[int, str]:
@@ -155,7 +164,16 @@ class Server:
 
     def engine_process(self) -> psutil.Process:
         """The supervised child."""
-        (found,) = [c for c in psutil.Process(self.process.pid).children() if "engine" in c.cmdline()]
+        (found,) = [child for child in self.children() if "engine" in child.cmdline()]
+        return found
+
+    def children(self) -> list[psutil.Process]:
+        """Gemlens' own processes that it keeps."""
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.Error):
+                if "app.cli" in child.cmdline() and "serve" not in child.cmdline():
+                    found.append(child)
         return found
 
     def postmaster(self) -> psutil.Process:

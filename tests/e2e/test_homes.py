@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import psycopg
 import pytest
 
 from app.db import migrate
 from app.db.embedded import EmbeddedPostgres
-from tests.e2e.processes import MODEL, Server, gemlens, new_home, processes_of, until
+from tests.e2e.processes import MODEL, Server, added, new_home, processes_of, until
 
 OTHER = "gemma-3-270m-it"
 
@@ -28,9 +27,7 @@ def test_two_servers_share_a_home_and_one_goes_on_where_the_other_was_killed(
             second.wait_for_engine()
             assert first.engine() == "ready"
             assert first.postmaster().pid == second.postmaster().pid
-            dictionary = dictionaries["resid_post/layer_2_width_96_l0_medium"]
-            done = gemlens("add", dictionary, "--model", MODEL, "--home", home)
-            source = done.stdout.strip()
+            (source,) = added(dictionaries["resid_post/layer_2_width_96_l0_medium"], home)
             before = first.live("the same text", source).json()
             assert second.live("the same text", source).json() == before
 
@@ -41,16 +38,6 @@ def test_two_servers_share_a_home_and_one_goes_on_where_the_other_was_killed(
             assert postmaster.is_running()
             assert second.live("another text", source).status_code == 200
 
-            # Another model on the same home gets an engine of its own, told by flags even where they say the default.
-            flags = ("--model", OTHER, "--max-prompt-tokens", "1024")
-            with Server(home, *engine_flags, *flags, GEMLENS_MAX_PROMPT_TOKENS="16") as third:
-                third.wait_for_engine(OTHER)
-                assert third.get("/readyz").json()["engines"].keys() == {OTHER}
-                done = gemlens("add", dictionary, "--model", OTHER, "--home", home)
-                answer = third.get(f"/{OTHER}/live.json", text="z" * 100, source=done.stdout.strip())
-                assert answer.json()["provenance"]["model"] == OTHER
-                assert third.stop() == 0
-            assert postmaster.is_running()
             second.kill()
         # Nobody is there any more: the engine ends by itself, and Postgres waits for the next to use and end it.
         until(
@@ -63,6 +50,22 @@ def test_two_servers_share_a_home_and_one_goes_on_where_the_other_was_killed(
             assert source in fourth.sources()
             assert fourth.stop() == 0
         until(lambda: not processes_of(home), seconds=10, what="everything of the home to end")
+
+
+def test_another_model_on_a_home_has_an_engine_of_its_own_told_by_its_own_flags(
+    server: Server, engine_flags: tuple[str, ...], dictionaries: dict[str, Path]
+) -> None:
+    server.wait_for_engine()
+    # A flag holds for the engine also where it gives back the default that the environment changed.
+    flags = ("--model", OTHER, "--max-prompt-tokens", "1024")
+    with Server(server.home, *engine_flags, *flags, GEMLENS_MAX_PROMPT_TOKENS="16") as other:
+        other.wait_for_engine(OTHER)
+        assert other.get("/readyz").json()["engines"].keys() == {OTHER}
+        (source,) = added(dictionaries["resid_post/layer_1_width_96_l0_medium"], server.home, model=OTHER)
+        answer = other.get(f"/{OTHER}/live.json", text="z" * 100, source=source)
+        assert answer.json()["provenance"]["model"] == OTHER
+        assert other.stop() == 0
+    assert server.wait_for_engine().get("/readyz").json()["database"] == "ok"
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +128,7 @@ def test_a_second_signal_does_not_wait_for_running_requests(made_home: Path, eng
 
 def test_sigterm_during_the_start_leaves_nothing_behind(made_home: Path, engine_flags: tuple[str, ...]) -> None:
     with Server(made_home, *engine_flags) as server:
-        until(psutil.Process(server.process.pid).children, what="the first child")
+        until(server.children, what="the first child")
         assert server.stop() == 0
         until(lambda: not processes_of(made_home), seconds=10, what="everything of the home to end")
         assert "Traceback" not in server.said

@@ -4,10 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from app.cli import main
-from tests.e2e.processes import MODEL, Server
+from tests.e2e.processes import Server, added
 from tests.e2e.reference import Expected, expected
 from tests.pages import Parsed
 
@@ -68,11 +66,7 @@ def test_every_kind_of_dictionary_answers_through_the_whole_stack(
     server.wait_for_engine()
     for folder in ("attn_out/layer_1_width_96_l0_medium", "transcoder_all/layer_3_width_96_l0_medium_affine",
                    "clt/width_384_l0_medium", "crosscoder/layer_0_2_3_width_288_l0_medium"):  # fmt: skip
-        done = CliRunner().invoke(
-            main, ["add", str(dictionaries[folder]), "--model", MODEL, "--home", str(server.home)]
-        )
-        assert done.exit_code == 0, done.output
-        ids = done.stdout.split()
+        ids = added(dictionaries[folder], server.home)
         assert ids
         for id_ in ids:
             answer = server.live("the user", id_)
