@@ -8,7 +8,7 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -28,11 +28,13 @@ from app.settings import Settings, environment
 from app.web import logs
 from inference.engine.address import engine_socket
 from inference.engine.pool import EnginePool
-from inference.engine.protocol import Engine
+from inference.engine.protocol import Capabilities, CapabilitiesAnswer, Engine, EngineError
 from inference.engine.supervisor import Supervisor, socket_probe
 from inference.errors import BadInput, Unavailable
 
 BACKLOG = 512
+WORKER_ASKS = 240
+"""How often, twice a second, engines are asked whether they have loaded before the worker starts anyway."""
 
 
 def serve(settings: Settings) -> None:
@@ -46,7 +48,16 @@ def serve(settings: Settings) -> None:
 
 
 class WebServer(uvicorn.Server):
-    """Ends by returning. uvicorn's own would raise the signal once more, and what it was given would not be closed."""
+    """Says when it listens, and ends by returning: uvicorn's own would raise the signal once more, and what it was
+    given would not be closed."""
+
+    def __init__(self, config: uvicorn.Config, *, listens: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(config)
+        self._listens = listens
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        await self._listens()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:
@@ -72,7 +83,6 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
         stack.push_async_callback(database.close)
         await asyncio.to_thread(upgrade, database.url)
         await register_starter(database)
-        await _long_work(settings, database, stack)
         app = create_app(
             settings,
             database=MigratedDatabase(database),
@@ -93,7 +103,8 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
         sys.stdout.write(f"Gemlens is on {shown_address(settings)}\n")
         sys.stdout.flush()
         loop.remove_signal_handler(signal.SIGTERM)
-        await WebServer(config).serve(sockets=[listening])
+        after = partial(_long_work, settings, database, engines, stack)
+        await WebServer(config, listens=after).serve(sockets=[listening])
 
 
 @asynccontextmanager
@@ -121,7 +132,9 @@ async def _engines(settings: Settings) -> AsyncIterator[Mapping[str, Engine]]:
         yield {model: pool.engine(model) for model in pool.models}
 
 
-async def _long_work(settings: Settings, database: Database, stack: AsyncExitStack) -> None:
+async def _long_work(
+    settings: Settings, database: Database, engines: Mapping[str, Engine], stack: AsyncExitStack
+) -> None:
     """A worker beside the web, unless told otherwise, and the first thing for it to do. Engines elsewhere are somebody
     else's, and what is installed for them is too."""
     if not settings.engines:
@@ -134,8 +147,27 @@ async def _long_work(settings: Settings, database: Database, stack: AsyncExitSta
         environment=environment(settings, WORKER),
         grace_seconds=settings.drain_seconds + 5,
     )
-    await child.start()
+    starting = asyncio.create_task(_start_after(engines, child), name="start of the worker")
     stack.push_async_callback(child.stop)
+    stack.callback(starting.cancel)
+
+
+async def _start_after(engines: Mapping[str, Engine], child: Supervisor) -> None:
+    """Long work can wait until the models are loaded; people cannot, and a few cores load one thing faster than two."""
+
+    for _ in range(WORKER_ASKS):
+        if all([await _settled(engine) for engine in engines.values()]):
+            break
+        await asyncio.sleep(0.5)
+    await child.start()
+
+
+async def _settled(engine: Engine) -> bool:
+    try:
+        told: CapabilitiesAnswer = await engine.ask(Capabilities())
+    except EngineError:
+        return False
+    return told.state != "loading"
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
