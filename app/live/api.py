@@ -13,6 +13,8 @@ from app.web.patience import Gone, while_waited_for
 from inference.engine.protocol import EngineError
 from inference.errors import BadInput, NotFound
 
+MAKING_SECONDS = 5.0
+
 router = APIRouter(include_in_schema=False)
 
 
@@ -25,12 +27,16 @@ async def show(request: Request, model: str) -> Response:
     look = look_of(request)
     look.engine(model)
     if not question.text:
-        raise BadInput("Say which text: /{model}/live.json?text=…&source=…")
+        raise BadInput(f"Say which text: /{model}/live.json?text=…&source=…")
     if waiting := await look.waiting(model):
         raise EngineError("unavailable", f"The model is being loaded: {waiting.doing}", retry_after=waiting.seconds)
     installed = await house_of(request).catalogue.sources(model)
     source = sources.find(installed, question.source, model=model) if question.source else sources.usual(installed)
     if source is None:
+        making = await house_of(request).making(model)
+        if making is not None and not making.failed:
+            sentence = f"A first dictionary is being made: {making.sentence}"
+            raise EngineError("unavailable", sentence, retry_after=MAKING_SECONDS)
         raise NotFound(f"No dictionary is installed for {model}; `gemlens add` installs one.")
     try:
         live = await while_waited_for(request, look.compute(question, source))

@@ -69,3 +69,17 @@ def test_with_nothing_being_made_the_page_says_how_to_install() -> None:
         page = Parsed(browser.get(f"/{MODEL}/live").text)
     assert "gemlens add" in page.text
     assert not page.having(id="progress")
+
+
+def test_the_json_twin_says_when_to_come_back() -> None:
+    with client(making_app(Making(0.43, "Trained on 64,000 tokens."))) as browser:
+        answer = browser.get(f"/{MODEL}/live.json", params={"text": "Hello"})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert answer.json()["message"] == "A first dictionary is being made: Trained on 64,000 tokens."
+
+
+def test_a_json_question_without_a_text_is_told_its_address() -> None:
+    with client(making_app(None)) as browser:
+        answer = browser.get(f"/{MODEL}/live.json")
+    assert answer.status_code == 400
+    assert f"/{MODEL}/live.json?text=" in answer.json()["message"]
