@@ -21,7 +21,7 @@ from app.catalogue.starter import register_starter
 from app.cli import ENGINE, WORKER, argv
 from app.db.database import Database
 from app.db.migrate import upgrade
-from app.jobs.first import making, wish_first_source
+from app.jobs.making import making
 from app.main import create_app
 from app.readiness import MigratedDatabase
 from app.settings import Settings, environment
@@ -138,6 +138,9 @@ async def _long_work(
     """A worker beside the web, unless told otherwise, and the first thing for it to do. Engines elsewhere are somebody
     else's, and what is installed for them is too."""
     if not settings.engines:
+        # The queue's library is loaded once pages are served.
+        from app.jobs.first import wish_first_source
+
         await wish_first_source(database, settings)
     if settings.no_worker:
         return

@@ -8,8 +8,9 @@ from sqlalchemy import text
 from app.db.database import Database
 from app.db.tables import Model, Source, SourceSet
 from app.jobs import child, first
-from app.jobs.first import Making, making, wish_first_source
+from app.jobs.first import wish_first_source
 from app.jobs.job import Job
+from app.jobs.making import Making, making
 from app.jobs.progress import report
 from app.settings import Settings
 from tests.app.jobs.conftest import Working, ended, until
