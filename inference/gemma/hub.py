@@ -160,8 +160,7 @@ def explained(error: Exception, repo: str, *, revision: str | None, has_token: b
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return Unavailable(f"The disk that holds the Hugging Face cache is full, so {repo} could not be downloaded.")
     return Unavailable(
-        f"The Hugging Face hub could not be reached for {repo} ({type(error).__name__}). Check the connection, or "
-        "give a folder or GGUF file with --model-path."
+        f"The Hugging Face hub could not be reached for {repo} ({type(error).__name__}). Check the connection."
     )
 
 
