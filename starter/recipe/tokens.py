@@ -32,10 +32,13 @@ def encode(job: tuple[str, list[str], int]) -> np.ndarray:
     return np.asarray(rows, dtype=np.uint32).reshape(-1, length)
 
 
-def pack(*, tokenizer_file: Path, text: Path, length: int, workers: int, join: int = 4) -> np.ndarray:
-    """Rows of a Parquet file of (kind, package, text). Neighbouring documents of a package are joined, `join` at a
-    time, so that little is cut off at their ends."""
-    table = pq.read_table(text, columns=["package", "text"]).sort_by("package").to_pydict()
+def pack(
+    *, tokenizer_file: Path, text: Path, length: int, workers: int, share: float = 1.0, join: int = 4
+) -> np.ndarray:
+    """Rows of a Parquet file of (kind, package, text), or of every so manieth document where a share is enough.
+    Neighbouring documents of a package are joined, `join` at a time, so that little is cut off at their ends."""
+    whole = pq.read_table(text, columns=["package", "text"]).sort_by("package")
+    table = whole.take(np.arange(0, len(whole), 1 / share).astype(np.int64)).to_pydict()
     joined = ["\n\n".join(table["text"][i : i + join]) for i in range(0, len(table["text"]), join)]
     jobs = [(str(tokenizer_file), joined[i : i + 64], length) for i in range(0, len(joined), 64)]
     with ProcessPoolExecutor(workers) as pool:
@@ -49,6 +52,7 @@ def main() -> None:
     parser.add_argument("--sampled", type=Path, nargs="*", default=[], help=".npy files of sampled rows")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--length", type=int, default=512)
+    parser.add_argument("--share", type=float, default=1.0, help="of the documents, taken evenly over all packages")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -57,6 +61,7 @@ def main() -> None:
         text=options.text,
         length=options.length,
         workers=options.workers,
+        share=options.share,
     )
     print(f"{len(rows)} rows of gathered text", flush=True)
     for path in options.sampled:
