@@ -156,6 +156,20 @@ class Score(Message, frozen=True, kw_only=True):
     precision: Precision = "auto"
 
 
+class Ablate(Message, frozen=True, kw_only=True):
+    """What the model would say next, as it is and with some features switched off: what they add at the sites that
+    their source writes is taken away at every token where they fire. The values are those of the very pass that is
+    changed, so features of several layers act on each other; positions that dictionaries were not trained on stay as
+    they are."""
+
+    prompt: Prompt
+    columns: tuple[Columns, ...]
+    k: int
+    position: int | None = None
+    """After which token; the last one by default."""
+    precision: Precision = "auto"
+
+
 class Gradient(Message, frozen=True, kw_only=True):
     """The gradient of one next-token logit (minus the mean logit) with respect to sites."""
 
@@ -184,6 +198,14 @@ class Lease(Message, frozen=True, kw_only=True):
 
 class Release(Message, frozen=True, kw_only=True):
     holder: str
+
+
+class Nearest(Message, frozen=True, kw_only=True):
+    """The k features of a source whose decoder rows have the greatest cosines with each vector, one row each."""
+
+    source: Source
+    vectors: np.ndarray
+    k: int
 
 
 # --- answers ------------------------------------------------------------------------------------------------------
@@ -364,6 +386,23 @@ class ScoreAnswer(Message, frozen=True, kw_only=True):
     prompts: tuple[PromptScore, ...]
 
 
+class AblateAnswer(Message, frozen=True, kw_only=True):
+    provenance: Provenance
+    tokens: Tokens
+    ids: np.ndarray
+    """int32 [n]: the k likeliest of each pass, likeliest first by the larger of its two probabilities."""
+    pieces: tuple[str, ...]
+    clean: np.ndarray
+    """float32 [n]: their probabilities in the model as it is."""
+    ablated: np.ndarray
+    """float32 [n]: their probabilities with the features switched off."""
+    clean_losses: np.ndarray
+    """float32 [T-1]: loss of token t+1 after token t, natural log."""
+    ablated_losses: np.ndarray
+    removed: tuple[np.ndarray, ...]
+    """Per asked `Columns`: float32 [T, n], the activations that were taken away."""
+
+
 class GradientAnswer(Message, frozen=True, kw_only=True):
     provenance: Provenance
     tokens: Tokens
@@ -386,14 +425,22 @@ class ReleaseAnswer(Message, frozen=True, kw_only=True):
     pass
 
 
+class NearestAnswer(Message, frozen=True, kw_only=True):
+    provenance: Provenance
+    indexes: np.ndarray
+    """int32 [n, k], nearest first; fewer where the source has fewer features."""
+    cosines: np.ndarray
+    """float32, same shape. A feature whose decoder row is all zeros has 0 with everything."""
+
+
 Request = (
     Capabilities | Tokenize | Activations | TopFeatures | SparseActivations | NextTokens | Sites | Encode
-    | DecoderRows | Generate | Score | Gradient | Embed | Lease | Release
+    | DecoderRows | Generate | Score | Ablate | Gradient | Embed | Lease | Release
 )  # fmt: skip
 Answer = (
     CapabilitiesAnswer | TokenizeAnswer | ActivationsAnswer | TopFeaturesAnswer | SparseActivationsAnswer
-    | NextTokensAnswer | SitesAnswer | EncodeAnswer | DecoderRowsAnswer | GeneratedToken | ScoreAnswer
-    | GradientAnswer | EmbedAnswer | LeaseAnswer | ReleaseAnswer
+    | NextTokensAnswer | SitesAnswer | EncodeAnswer | DecoderRowsAnswer | GeneratedToken | ScoreAnswer | AblateAnswer
+    | GradientAnswer | EmbedAnswer | LeaseAnswer | ReleaseAnswer | NearestAnswer
 )  # fmt: skip
 
 

@@ -15,11 +15,11 @@ from inference.errors import BadInput
 def named_sources(request: protocol.Message) -> tuple[Source, ...]:
     """Every source that a request speaks of: they have to be open before it can be read."""
     match request:
-        case protocol.Activations(columns=parts) | protocol.Score(splices=parts):
+        case protocol.Activations(columns=parts) | protocol.Ablate(columns=parts) | protocol.Score(splices=parts):
             return tuple(part.source for part in parts)
         case protocol.TopFeatures(sources=sources) | protocol.SparseActivations(sources=sources):
             return sources
-        case protocol.Encode(source=source) | protocol.DecoderRows(source=source):
+        case protocol.Encode(source=source) | protocol.DecoderRows(source=source) | protocol.Nearest(source=source):
             return (source,)
         case _:
             return ()
