@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from inference.engine import protocol
+from inference.engine.operations.ablate import ablate
 from inference.engine.operations.activations import activations
 from inference.engine.operations.encode import encode
 from inference.engine.operations.gradient import gradient
+from inference.engine.operations.nearest import nearest
 from inference.engine.operations.next_tokens import next_tokens
 from inference.engine.operations.rows import decoder_rows
 from inference.engine.operations.score import score
@@ -26,7 +28,9 @@ STAGES: Mapping[type[protocol.Message], Callable[[Any, Workshop], Stages]] = {
     protocol.Sites: sites,
     protocol.Encode: encode,
     protocol.DecoderRows: decoder_rows,
+    protocol.Nearest: nearest,
     protocol.Score: score,
+    protocol.Ablate: ablate,
     protocol.Gradient: gradient,
 }
 

@@ -33,11 +33,13 @@ def encode(request: Encode, workshop: Workshop) -> Stages:
     return EncodeAnswer(provenance=workshop.provenance("float32"), features=features)
 
 
-def read_vectors(vectors: np.ndarray, width: int, name: str, workshop: Workshop) -> torch.Tensor:
+def read_vectors(
+    vectors: np.ndarray, width: int, name: str, workshop: Workshop, *, verb: str = "reads"
+) -> torch.Tensor:
     """Float32 [n, width], or the sentence that says what is wrong with them."""
     if vectors.ndim != 2 or vectors.shape[1] != width or len(vectors) == 0:
         raise BadInput(
-            f"{name} reads rows of {width} numbers, at least one; the vectors given have shape {list(vectors.shape)}."
+            f"{name} {verb} rows of {width} numbers, at least one; the vectors given have shape {list(vectors.shape)}."
         )
     if vectors.dtype.kind not in "fiu":
         raise BadInput(f"The vectors are of type {vectors.dtype}; numbers, best as float32, would be right.")
