@@ -52,7 +52,7 @@ test: $(TEST_READY) $(BROWSER) chromium lint types ## Everything that must pass:
 lint: $(TEST_READY) ## Style, spelling, templates, arrows between packages, dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/codespell app inference gemmascope templates docs tests bench README.md Makefile
+	$(BIN)/codespell app inference gemmascope templates docs tests bench peers README.md Makefile
 	$(BIN)/djlint --quiet --lint templates
 	$(BIN)/lint-imports --no-cache | tail -n 1
 	$(BIN)/deptry . | tail -n 1
@@ -64,6 +64,10 @@ types: $(TEST_READY) ## mypy, strict
 .PHONY: bench
 bench: $(TEST_READY) $(BROWSER) ## The benchmarks, one line of JSON each
 	@$(BIN)/python -m bench
+
+.PHONY: peers
+peers: $(TEST_READY) ## Comparisons with other people's tools, each in an environment of its own
+	@$(BIN)/python -m peers
 
 .PHONY: format
 format: $(TEST_READY) ## Rewrite the code in its one format
