@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.catalogue import api as catalogue_api
+from app.db.database import Database
 from app.live import api as live_api
 from app.live import home as live_home
 from app.live import pages as live_pages
@@ -46,6 +47,7 @@ def create_app(
     database: Readiness | None = None,
     engines: Mapping[str, Engine],
     catalogue: Catalogue | None = None,
+    data: Database | None = None,
     making: MakingOf = nothing_made,
     lifespan: Lifespan = _nothing,
 ) -> FastAPI:
@@ -90,6 +92,7 @@ def create_app(
         templates=templating.environment(assets),
         assets=assets,
         metrics=metrics,
+        data=data,
         making=making,
     )
     app.state.look = Look(engines, answers=Answers())

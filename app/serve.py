@@ -88,6 +88,7 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
             database=MigratedDatabase(database),
             engines=engines,
             catalogue=DatabaseCatalogue(database, served=tuple(engines)),
+            data=database,
             making=partial(making, database),
         )
         config = uvicorn.Config(

@@ -7,6 +7,7 @@ from typing import Protocol
 from jinja2 import Environment
 from starlette.requests import Request
 
+from app.db.database import Database
 from app.settings import Settings
 from app.web.assets import Assets
 from app.web.metrics import Metrics
@@ -52,6 +53,8 @@ class House:
     templates: Environment
     assets: Assets
     metrics: Metrics
+    data: Database | None = None
+    """Where features, labels and views are kept; None for a server that only computes."""
     making: MakingOf = nothing_made
     """What is being made for a model that has nothing installed yet."""
 

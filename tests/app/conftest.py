@@ -8,6 +8,7 @@ import itertools
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -16,6 +17,9 @@ from sqlalchemy.engine import make_url
 from app.db import migrate, programs
 from app.db.database import Database
 from app.db.embedded import EmbeddedPostgres
+
+if TYPE_CHECKING:
+    from tests.app.world import World
 
 NUMBERS = itertools.count()
 CARELESS = ("fsync = off", "full_page_writes = off", "autovacuum = off")
@@ -85,3 +89,11 @@ async def database(database_url: str, tmp_path: Path) -> AsyncIterator[Database]
         yield opened
     finally:
         await opened.close()
+
+
+@pytest.fixture
+async def world(database: Database, tmp_path: Path) -> "World":
+    """A database with a model, three sources, features, examples and labels (tests/app/world.py)."""
+    from tests.app.world import make_world
+
+    return await make_world(database, tmp_path)

@@ -1,6 +1,6 @@
 """Every table, by room. Import them from here."""
 
-from app.db.tables.access import ApiKey, Principal
+from app.db.tables.access import ApiKey, Principal, SignIn
 from app.db.tables.base import Base
 from app.db.tables.catalogue import Checkpoint, Dictionary, Evaluation, Model, Source, SourceSet, Token, Tokenizer
 from app.db.tables.corpus import Corpus, Harvest, Passage, Shard
@@ -31,6 +31,7 @@ __all__ = [
     "Shard",
     "Shelf",
     "ShelfItem",
+    "SignIn",
     "Source",
     "SourceSet",
     "Token",

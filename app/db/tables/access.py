@@ -42,3 +42,16 @@ class ApiKey(Base):
     expires: Mapped[datetime | None]
     last_used: Mapped[datetime | None]
     created: Mapped[Created]
+
+
+class SignIn(Base):
+    """A browser in which somebody signed in, until then or until they sign out. Its cookie is kept as SHA-256."""
+
+    __tablename__ = "sign_in"
+    __table_args__ = (CheckConstraint("octet_length(sha256) = 32", name="sha256"), Index(None, "principal_id"))
+
+    id: Mapped[Key]
+    principal_id: Mapped[int] = mapped_column(ForeignKey("principal.id", ondelete="CASCADE"))
+    sha256: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    expires: Mapped[datetime]
+    created: Mapped[Created]

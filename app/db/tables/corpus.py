@@ -90,4 +90,6 @@ class Shard(Base):
     sha256: Mapped[str]
     rows: Mapped[int]
     bytes: Mapped[int] = mapped_column(BigInteger)
+    digest: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """Of its packed examples (`app/store/loading.py`), so that what lies here can be compared with what was given."""
     loaded: Mapped[Created]

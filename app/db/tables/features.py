@@ -68,6 +68,16 @@ class FeatureDetail(Base):
     neighbours: Mapped[Integers]
     """Indexes in the same source, by cosine of decoder rows, nearest first."""
     neighbour_cosines: Mapped[Reals]
+    before: Mapped[Integers] = mapped_column(server_default="{}")
+    """Indexes in the source set's previous layer, by cosine of decoder rows; empty where it has none."""
+    before_cosines: Mapped[Reals] = mapped_column(server_default="{}")
+    after: Mapped[Integers] = mapped_column(server_default="{}")
+    """The same in its next layer."""
+    after_cosines: Mapped[Reals] = mapped_column(server_default="{}")
+    co_firing: Mapped[Integers] = mapped_column(server_default="{}")
+    """Indexes in the same source that fire on the same tokens, most alike first."""
+    co_firing_scores: Mapped[Reals] = mapped_column(server_default="{}")
+    """Tokens on which both fire over the geometric mean of those on which each does."""
     histogram: Mapped[Integers]
     """How often it fired with how much: counts in the bins of `harvest.settings`, fixed and logarithmic."""
     logit_histogram: Mapped[Integers]
