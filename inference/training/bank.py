@@ -41,9 +41,12 @@ class Outcome:
 class Bank(nn.Module):
     """n SAEs or transcoders."""
 
-    def __init__(self, config: BankConfig, *, layers: Sequence[int], d_in: int, d_out: int, seed: int) -> None:
+    def __init__(
+        self, config: BankConfig, *, layers: Sequence[int], d_in: int, d_out: int, seed: int, first_l0: float | None
+    ) -> None:
         super().__init__()
         self.config = config
+        self.first_l0 = first_l0
         self.layers = tuple(layers)
         self.n = len(self.layers)
         self.d_in, self.d_out = d_in, d_out
@@ -113,7 +116,7 @@ class Bank(nn.Module):
         if self.log_threshold is None:
             grouped = pre.detach().reshape(self.threshold.shape[0], -1, self.width)
             guess = 0.8 * self.threshold.to(pre.dtype)
-            threshold = batch_threshold(grouped, self._l0_per_row(), at_least=guess)
+            threshold = batch_threshold(grouped, self._l0_per_row(progress), at_least=guess)
             self._follow(threshold)
             return batch_topk(pre, threshold), torch.zeros((), device=pre.device)
         config = self.config
@@ -122,12 +125,20 @@ class Bank(nn.Module):
         fired = fires(pre, threshold, config.bandwidth)
         l0 = self._group(fired.sum(dim=2))
         warm = min(1.0, progress / config.sparsity_warm_up) if config.sparsity_warm_up > 0 else 1.0
-        sparsity = warm * config.sparsity_weight * (2 / config.l0) * (l0 - config.l0).square().mean(dim=1).sum()
+        wanted = self.l0_at(progress)
+        sparsity = warm * config.sparsity_weight * (2 / wanted) * (l0 - wanted).square().mean(dim=1).sum()
         frequent = (fired.mean(dim=1) - FREQUENT).clamp_min(0).sum()
         return jumprelu(pre, threshold, config.bandwidth), sparsity + warm * config.frequency_weight * frequent
 
-    def _l0_per_row(self) -> float:
-        return self.config.l0
+    def l0_at(self, progress: float) -> float:
+        """The target L0: the declared one, or on the way down to it from `first_l0`."""
+        config = self.config
+        if self.first_l0 is None or config.l0_decay <= 0:
+            return config.l0
+        return self.first_l0 + (config.l0 - self.first_l0) * min(1.0, progress / config.l0_decay)
+
+    def _l0_per_row(self, progress: float) -> float:
+        return self.l0_at(progress)
 
     def _group(self, per_dictionary: Tensor) -> Tensor:
         """[n, B] counts to those that the declared L0 is about."""
@@ -175,6 +186,10 @@ class Bank(nn.Module):
         """[n, F, d_out]: where each feature writes in its own layer."""
         return self.w_dec
 
+    def own_decoder(self, index: int) -> Tensor:
+        """[F, d_out] of the index-th layer."""
+        return self.w_dec[index]
+
     # around the optimiser's step --------------------------------------------------------------------------------------
 
     def decoders(self) -> list[Tensor]:
@@ -212,9 +227,9 @@ class CrossLayerBank(Bank):
     def _thresholds(self) -> int:
         return 1
 
-    def _l0_per_row(self) -> float:
+    def _l0_per_row(self, progress: float) -> float:
         # the rows of a [1, n * B, F] view are n per token
-        return self.config.l0 / self.n
+        return self.l0_at(progress) / self.n
 
     def _group(self, per_dictionary: Tensor) -> Tensor:
         return per_dictionary.sum(dim=0, keepdim=True)
@@ -244,6 +259,10 @@ class CrossLayerBank(Bank):
 
     def _own_decoder(self) -> Tensor:
         return torch.stack([block[layer] for layer, block in enumerate(self.w_dec_to)])
+
+    def own_decoder(self, index: int) -> Tensor:
+        block: Tensor = self.w_dec_to[index]
+        return block[index]
 
     def decoders(self) -> list[Tensor]:
         return list(self.w_dec_to)
@@ -277,6 +296,8 @@ def random_decoder(width: int, d: int, *, seed: int) -> Tensor:
     return unit
 
 
-def make_bank(config: BankConfig, *, layers: Sequence[int], d_in: int, d_out: int, seed: int) -> Bank:
+def make_bank(
+    config: BankConfig, *, layers: Sequence[int], d_in: int, d_out: int, seed: int, first_l0: float | None = None
+) -> Bank:
     kind = CrossLayerBank if config.kind == "clt" else Bank
-    return kind(config, layers=layers, d_in=d_in, d_out=d_out, seed=seed)
+    return kind(config, layers=layers, d_in=d_in, d_out=d_out, seed=seed, first_l0=first_l0)

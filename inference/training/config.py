@@ -35,6 +35,14 @@ class BankConfig:
     """small, medium or big: the word in the folder's name."""
     skip: bool = False
     """An affine path beside the features, started at the least-squares map (transcoders only)."""
+    begin_from: str | None = None
+    """Folders of trained dictionaries to begin from, with {layer} where the number of the layer stands. Empty: from
+    random directions. A cross-layer transcoder is put together from transcoders, greedily: see `beginning`."""
+    first_l0: float | None = None
+    """Target L0 at the beginning, from which it falls to `l0`. Empty: `l0`; for a cross-layer transcoder that begins
+    from transcoders, what these declare together."""
+    l0_decay: float = 0.4
+    """Share of the run over which the target L0 falls."""
     loss: str = "batch_topk"
     prefixes: tuple[int, ...] = ()
     """Matryoshka: nested widths that each reconstruct alone, the last one the width. Empty: the width alone."""
@@ -197,6 +205,11 @@ def check_bank(bank: BankConfig) -> None:
     if not 0 < bank.l0 < bank.width:
         raise BadInput(
             f"An L0 of {bank.l0:g} does not fit a width of {bank.width}: it must lie between 0 and the width."
+        )
+    if bank.first_l0 is not None and not 0 < bank.first_l0 < bank.width:
+        raise BadInput(
+            f"A first L0 of {bank.first_l0:g} does not fit a width of {bank.width}: "
+            "it must lie between 0 and the width."
         )
     nested = bank.nested
     if list(nested) != sorted(set(nested)) or nested[0] < 1 or nested[-1] != bank.width:

@@ -22,10 +22,10 @@ from torch import Tensor
 from inference.errors import GemlensError
 from inference.gemma.precision import DTYPES, has_bfloat16
 from inference.gemma.sites import Site
-from inference.training import saving
+from inference.training import beginning, saving
 from inference.training.bank import Outcome, make_bank
 from inference.training.calibrate import Report
-from inference.training.config import TrainConfig, bank_layers
+from inference.training.config import TrainConfig, bank_layers, config_from
 from inference.training.export import HeldOut, bank_folders, export_bank
 from inference.training.metrics import DictionaryRow, Row, rows_of
 from inference.training.normalise import Scaling, least_squares, measure, token_weight
@@ -68,8 +68,6 @@ class Trainer:
         self.reads = [[pair[0] for pair in found] for found in pairs]
         self.writes = [[pair[1] for pair in found] for found in pairs]
         sites = sorted({site for found in pairs for pair in found for site in pair}, key=lambda site: site.depth)
-        identity = {key: value for key, value in config.to_json().items() if key not in NOT_THE_RUN}
-        saving.check_same_run(self.folder, {**identity, "origin": self._origin})
         self.steps_planned = config.tokens // config.batch_tokens
         item_bytes = torch.empty(0, dtype=model.dtype).element_size()
         shape = shape_stream(
@@ -86,7 +84,7 @@ class Trainer:
         self.banks = [
             make_bank(
                 bank, layers=chosen, d_in=model.site_width(found[0][0]), d_out=model.site_width(found[0][1]),
-                seed=config.seed,
+                seed=config.seed, first_l0=beginning.first_l0(bank, chosen),
             ).to(self.device)
             for bank, chosen, found in zip(config.banks, layers, pairs, strict=True)
         ]  # fmt: skip
@@ -100,6 +98,8 @@ class Trainer:
         self.steps = self.steps_planned
         self.seconds = 0.0
         self.bad = torch.full((), -1, dtype=torch.int64, device=self.device)
+        # last, so that what was refused above has left nothing behind
+        saving.check_same_run(self.folder, {**identity_of(config), "origin": self._origin}, known=of_earlier)
 
     # beginning --------------------------------------------------------------------------------------------------------
 
@@ -126,6 +126,9 @@ class Trainer:
         for site in self.stream.sites:
             self.scalings[site] = measure(self.stream.sample(site, SAMPLE_TOKENS), outlier_ratio=config.outlier_ratio)
         for bank, reads, writes in zip(self.banks, self.reads, self.writes, strict=True):
+            if bank.config.begin_from is not None:
+                beginning.begin(bank, list(zip(reads, writes, strict=True)), self.scalings)
+                continue
             if bank.skip is None:
                 continue
             for index, (read, write) in enumerate(zip(reads, writes, strict=True)):
@@ -291,6 +294,17 @@ def stopping() -> Iterator[threading.Event]:
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
+
+
+def identity_of(config: TrainConfig) -> dict[str, Any]:
+    """What makes a run the one it is."""
+    return {key: value for key, value in config.to_json().items() if key not in NOT_THE_RUN}
+
+
+def of_earlier(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The identity in a run's folder, with what settings that came later stood at when there were none."""
+    values = {key: value for key, value in found.items() if key != "origin"}
+    return {**identity_of(config_from({"out": ".", **values})), "origin": found.get("origin")}
 
 
 def compute_dtype(asked: str, device: torch.device) -> torch.dtype:

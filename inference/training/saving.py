@@ -8,7 +8,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +68,21 @@ def load_state(folder: Path, device: torch.device) -> tuple[dict[str, Tensor], d
     return tensors, json.loads((state / "record.json").read_text())
 
 
-def check_same_run(folder: Path, identity: Mapping[str, Any]) -> None:
-    """Notes which run a folder belongs to; refuses a folder of another."""
+def check_same_run(
+    folder: Path, identity: Mapping[str, Any], *, known: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+) -> None:
+    """Notes which run a folder belongs to; refuses a folder of another. `known` reads what an earlier version noted."""
     path = folder / "run.json"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, identity)
         return
-    found = json.loads(path.read_text())
+    try:
+        found = known(json.loads(path.read_text()))
+    except (ValueError, AttributeError, BadInput) as error:
+        raise BadInput(
+            f"{path} does not describe a run of this version ({error}). Give another output folder."
+        ) from error
     different = sorted(key for key in {*found, *identity} if found.get(key) != identity.get(key))
     if different:
         raise BadInput(
