@@ -1,0 +1,1 @@
+"""`/v1/…`, the wire of Neuronpedia's inference server, over the engine's protocol."""

@@ -1,0 +1,41 @@
+"""Routes of the wire that are not here yet, each with a sentence that says so."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.web import errors
+
+STEERING = "Steering is not part of this wire yet. Activations, directions and tokens are: /v1/capabilities lists them."
+LENS = "The logit lens is not part of this wire. A feature's page shows which tokens it makes more likely."
+GRAPHS = "Attribution graphs are not made here yet."
+ABSENT: Mapping[str, str] = {
+    "activation/attention": "Attention patterns are not read here yet. Features of attention dictionaries are: "
+    "/v1/activation/single.",
+    "steer/completion": STEERING,
+    "steer/completion-chat": STEERING,
+    "steer/health": STEERING,
+    "lens/prompt": LENS,
+    "util/similarity-matrix-pred": "Similarity matrices are made from temporal dictionaries, and Gemma Scope 2 has "
+    "none.",
+    "graph/generate": GRAPHS,
+    "generate-graph": GRAPHS,
+    "forward-pass": GRAPHS,
+    "initialize": "Models are not exchanged while a server runs: start it with another --model.",
+}
+
+router = APIRouter(include_in_schema=False)
+
+
+def _refusal(sentence: str) -> Callable[[Request], Awaitable[Response]]:
+    async def refuse(request: Request) -> Response:
+        return errors.response(request, errors.Problem(501, "not_implemented", sentence))
+
+    return refuse
+
+
+for path, sentence in ABSENT.items():
+    for written in (f"/v1/{path}", f"/v1/{path}/"):
+        router.add_api_route(written, _refusal(sentence), methods=["GET", "POST"])
