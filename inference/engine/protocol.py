@@ -435,7 +435,7 @@ class NearestAnswer(Message, frozen=True, kw_only=True):
 
 Request = (
     Capabilities | Tokenize | Activations | TopFeatures | SparseActivations | NextTokens | Sites | Encode
-    | DecoderRows | Generate | Score | Ablate | Gradient | Embed | Lease | Release
+    | DecoderRows | Nearest | Generate | Score | Ablate | Gradient | Embed | Lease | Release
 )  # fmt: skip
 Answer = (
     CapabilitiesAnswer | TokenizeAnswer | ActivationsAnswer | TopFeaturesAnswer | SparseActivationsAnswer

@@ -2,7 +2,7 @@
 
 import contextlib
 import struct
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -200,6 +200,14 @@ def test_bytes_behind_the_end_are_refused() -> None:
 def test_an_empty_message_is_no_frame() -> None:
     with pytest.raises(WireError, match="not 0"):
         wire.frame(b"")
+
+
+def test_every_question_with_an_answer_travels() -> None:
+    names = {
+        name for name, one in vars(protocol).items() if isinstance(one, type) and f"{name}Answer" in vars(protocol)
+    }
+    assert names <= {one.__name__ for one in get_args(protocol.Request)}
+    assert {f"{name}Answer" for name in names} <= {one.__name__ for one in get_args(protocol.Answer)}
 
 
 def test_the_version_stands_in_the_path() -> None:
