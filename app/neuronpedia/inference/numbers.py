@@ -61,8 +61,8 @@ def strongest(
 ) -> list[Ranked]:
     """The `count` strongest features of some sources over a text.
 
-    Ordered by their sum over `sort_positions`, or without such positions by the greatest value; of equals the earlier source and then the
-    lower index comes first. Features that do not fire fill the list up."""
+    Ordered by their sum over `sort_positions`, or without such positions by the greatest value; of equals the earlier
+    source and then the lower index comes first. Features that do not fire fill the list up."""
     weights = np.bincount(np.asarray(sort_positions, np.int64), minlength=length)
     columns = [_Columns(one, mute_first=mute_first, weights=weights) for one in found]
     by_sum = len(sort_positions) > 0
