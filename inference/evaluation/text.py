@@ -19,7 +19,7 @@ from inference.gemma.model import Gemma
 from inference.gemma.tokens import Tokenizer
 from inference.sampling import SamplingPlan, sample
 from inference.training.sources import Documents, JsonLines, ParquetRows, TextFiles, TokenFile
-from inference.training.stream import BOS, PAD, Passages
+from inference.training.stream import BOS, PAD, Passages, trained_positions
 
 PASSAGE_TOKENS = 1024
 """As in the paper's evaluation."""
@@ -57,17 +57,15 @@ def text_of(kind: str, name: str, passages: Passages) -> Text:
 
 
 def counted_positions(passages: Passages, tokenizer: Tokenizer) -> NDArray[np.bool_]:
-    """Where figures are measured: not at control tokens (BOS, padding, marks of turns), nor in the header that a chat
-    begins with. Dictionaries were not trained there, and the paper leaves it out."""
+    """Where figures are measured: not at control tokens (BOS, padding, marks of turns), nor at the other tokens of a
+    chat's template. Dictionaries are not trained there, and the paper leaves it out."""
     if passages.size and not 0 <= int(passages.min()) <= int(passages.max()) < tokenizer.vocabulary:
         raise BadInput(
             f"The text has a token {int(passages.max())}, and the model's vocabulary ends at {tokenizer.vocabulary}: "
             "it was made with another tokenizer."
         )
     control = np.array(tokenizer.special(range(tokenizer.vocabulary)))
-    counted: NDArray[np.bool_] = ~control[passages]
-    for row, ids in zip(counted, passages, strict=True):
-        row[: tokenizer.untrained(ids[:4].tolist())] = False
+    counted: NDArray[np.bool_] = ~control[passages] & trained_positions(passages)
     return counted
 
 

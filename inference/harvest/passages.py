@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from inference.conversations import in_lines, in_parquet, lines_hold_messages, parquet_holds_messages
 from inference.documents import (
     LINES_ENDINGS,
     TEXT_ENDINGS,
@@ -24,7 +25,6 @@ from inference.documents import (
 )
 from inference.errors import BadInput, NotFound
 from inference.gemma.text import Turn
-from inference.harvest.conversations import in_lines, in_parquet, lines_hold_messages, parquet_holds_messages
 
 SHORTEST = 8
 

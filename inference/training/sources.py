@@ -4,12 +4,19 @@ Every source can say where it is in plain JSON and be put back there, so that a 
 A source gives its held-out passages first and never again; after its end it begins anew, with them left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from inference.conversations import (
+    Conversations,
+    InLines,
+    InParquet,
+    lines_hold_messages,
+    parquet_holds_messages,
+)
 from inference.documents import (
     LINES_ENDINGS,
     TEXT_ENDINGS,
@@ -24,6 +31,7 @@ from inference.documents import (
     token_ids,
 )
 from inference.errors import BadInput, NotFound
+from inference.gemma.text import Turn
 from inference.training.stream import BOS, PAD, Passages, TokenSource
 
 __all__ = [
@@ -34,8 +42,14 @@ __all__ = [
 KINDS = ("tokens", "text", "jsonl", "parquet", "dataset")
 
 
+class SourceTokenizer(TextTokenizer, Protocol):
+    """What sources need of `inference.gemma.tokens.Tokenizer`; turns only where there are conversations."""
+
+    def encode_turns(self, turns: Sequence[Turn], generation_prompt: bool = True) -> list[int]: ...
+
+
 def open_source(
-    settings: Mapping[str, Any], *, passage_tokens: int, tokenizer: TextTokenizer | None, seed: int
+    settings: Mapping[str, Any], *, passage_tokens: int, tokenizer: SourceTokenizer | None, seed: int
 ) -> TokenSource:
     """The source that a configuration names."""
     kind = settings.get("kind")
@@ -48,16 +62,22 @@ def open_source(
             f"A source of kind {kind!r} needs the model's tokenizer. Give the model's folder as `checkpoint`."
         )
     column = str(settings.get("column", "text"))
-    documents: Documents
+    texts: Documents | Conversations
     if kind == "text":
-        documents = TextFiles(files_under(_existing(settings), TEXT_ENDINGS))
+        texts = TextFiles(files_under(_existing(settings), TEXT_ENDINGS))
     elif kind == "jsonl":
-        documents = JsonLines(files_under(_existing(settings), LINES_ENDINGS), column=column)
-    elif kind == "parquet":
-        documents = ParquetRows(local_files(files_under(_existing(settings), (".parquet",))), column=column)
+        files = files_under(_existing(settings), LINES_ENDINGS)
+        texts = InLines(files) if lines_hold_messages(files[0], column) else JsonLines(files, column=column)
     else:
-        documents = ParquetRows(hub_parquet(str(settings.get("path", "")), settings.get("revision")), column=column)
-    return PackedText(documents, tokenizer=tokenizer, passage_tokens=passage_tokens)
+        rows = (
+            local_files(files_under(_existing(settings), (".parquet",)))
+            if kind == "parquet"
+            else hub_parquet(str(settings.get("path", "")), settings.get("revision"))
+        )
+        texts = InParquet(rows) if parquet_holds_messages(rows[0](), column) else ParquetRows(rows, column=column)
+    if isinstance(texts, InLines | InParquet):
+        return Chats(texts, tokenizer=tokenizer, passage_tokens=passage_tokens)
+    return PackedText(texts, tokenizer=tokenizer, passage_tokens=passage_tokens)
 
 
 def _existing(settings: Mapping[str, Any]) -> Path:
@@ -195,3 +215,55 @@ class PackedText:
     def restore(self, state: Mapping[str, Any]) -> None:
         self._place, self._carry, self._first = list(state["place"]), list(state["carry"]), state["first"]
         self._texts = self._documents.after(self._place)
+
+
+class Chats:
+    """Conversations as the model's template has them, each a passage of its own that begins with its first turn; what
+    goes over the passage's length is left out, because it would lack the header that the model expects."""
+
+    def __init__(self, conversations: Conversations, *, tokenizer: SourceTokenizer, passage_tokens: int) -> None:
+        self._conversations, self._tokenizer, self._tokens = conversations, tokenizer, passage_tokens
+        self._first = self._place = conversations.start
+        self._following = conversations.after(self._place)
+
+    def held_out(self, passages: int) -> Passages:
+        found = [row for _ in range(passages) if (row := self._row()) is not None]
+        if len(found) < passages:
+            raise BadInput(
+                f"The source has {len(found)} conversations, and {passages} of them would be held out. "
+                "Give more, or fewer held-out tokens."
+            )
+        self._first = self._place
+        return np.array(found, dtype=np.int64)
+
+    def take(self, passages: int) -> Passages:
+        rows: list[list[int]] = []
+        while len(rows) < passages:
+            row = self._row()
+            if row is None:
+                self._place = self._first
+                self._following = self._conversations.after(self._place)
+                row = self._row()
+            if row is None:
+                raise BadInput("The source has no conversations, or none beyond what is held out. Give more of them.")
+            rows.append(row)
+        return np.array(rows, dtype=np.int64)
+
+    def _row(self) -> list[int] | None:
+        """The next conversation, padded; none at the end."""
+        following = next(self._following, None)
+        if following is None:
+            return None
+        self._place = following.place
+        try:
+            ids = self._tokenizer.encode_turns(following.turns, generation_prompt=False)[: self._tokens]
+        except BadInput as error:
+            raise BadInput(f"In {following.where}: {error}") from None
+        return ids + [PAD] * (self._tokens - len(ids))
+
+    def state(self) -> dict[str, Any]:
+        return {"place": self._place, "first": self._first}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._place, self._first = list(state["place"]), list(state["first"])
+        self._following = self._conversations.after(self._place)

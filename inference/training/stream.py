@@ -21,8 +21,8 @@ Passages = NDArray[np.int64]
 """Token ids [passages, T], each beginning with BOS, padded on the right with PAD."""
 
 BOS, PAD = 2, 0
-CHAT_HEADER = (105, 2364, 107)
-"""<start_of_turn>, user, newline: what follows BOS in a chat."""
+START_OF_TURN, END_OF_TURN, NEWLINE = 105, 106, 107
+"""A turn is <start_of_turn>, its role, a newline, what is said, <end_of_turn> and a newline."""
 
 
 class TokenSource(Protocol):
@@ -50,11 +50,12 @@ class SiteReader(Protocol):
 
 
 def trained_positions(ids: Passages) -> NDArray[np.bool_]:
-    """Where dictionaries are trained: not at BOS and padding, nor in the header of a chat's first turn."""
-    trained: NDArray[np.bool_] = (ids != BOS) & (ids != PAD)
-    if ids.shape[1] > len(CHAT_HEADER):
-        chats = (ids[:, 0] == BOS) & (ids[:, 1 : 1 + len(CHAT_HEADER)] == CHAT_HEADER).all(axis=1)
-        trained[chats, : 1 + len(CHAT_HEADER)] = False
+    """Where dictionaries are trained: not at BOS and padding, nor at the tokens of a chat's template."""
+    trained: NDArray[np.bool_] = (ids != BOS) & (ids != PAD) & (ids != START_OF_TURN) & (ids != END_OF_TURN)
+    header = (ids[:, :-2] == START_OF_TURN) & (ids[:, 2:] == NEWLINE)
+    trained[:, 1:-1] &= ~header
+    trained[:, 2:] &= ~header
+    trained[:, 1:] &= ~((ids[:, :-1] == END_OF_TURN) & (ids[:, 1:] == NEWLINE))
     return trained
 
 

@@ -119,7 +119,13 @@ class Told:
 
 
 def counted(ids: list[int]) -> np.ndarray:
-    return np.array([one not in CONTROL for one in ids])
+    kept = [one not in CONTROL for one in ids]
+    for place, one in enumerate(ids):
+        if one == 105 and ids[place + 2 : place + 3] == [107]:  # a turn's header: its role and a newline
+            kept[place + 1] = kept[place + 2] = False
+        if one == 106 and ids[place + 1 : place + 2] == [107]:
+            kept[place + 1] = False
+    return np.array(kept)
 
 
 def spliced(dictionaries: list[Told], ids: list[int]) -> dict[str, Change]:

@@ -53,15 +53,12 @@ def test_every_format_gives_the_same_tokens(tiny_gemma: Gemma, tmp_path: Path) -
     assert sorted(tokens.passages.tolist()) == sorted(read[0].passages[:-1].tolist())
 
 
-def test_control_tokens_and_the_header_of_a_chat_do_not_count(tiny_gemma: Gemma) -> None:
+def test_control_tokens_and_the_template_of_a_chat_do_not_count(tiny_gemma: Gemma) -> None:
     tokenizer = tiny_gemma.tokenizer
     chat = tokenizer.encode("<start_of_turn>user\nin the end<end_of_turn>\n<start_of_turn>model\nthe")
-    header = tokenizer.untrained(chat)
     (row,) = counted_positions(np.array([[*chat, 0, 0]]), tokenizer)
-    names = tokenizer.special(chat)
-    assert not row[:header].any()
-    assert row[header : len(chat)].tolist() == [not special for special in names[header:]]
-    assert not row[len(chat) :].any()
+    pieces = tokenizer.pieces([*chat, 0, 0])
+    assert "".join(piece for piece, kept in zip(pieces, row, strict=True) if kept) == "in the endthe"
 
 
 def test_sampled_text_is_the_same_each_time(tiny_gemma: Gemma) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from inference.errors import BadInput, NotFound
 from inference.gemma.model import Gemma
 from inference.gemma.tokens import Tokenizer
-from inference.harvest.conversations import Said
+from inference.conversations import Said
 from inference.harvest.passages import SHORTEST, read_passages
 
 WORDS = "the model and an user in the mode"

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,24 @@ import pyarrow.parquet as pq
 import pytest
 
 from inference.errors import BadInput, NotFound
+from inference.gemma.model import Gemma
+from inference.gemma.text import Turn
+from inference.sampling import SamplingPlan, sample
 from inference.training.sources import TokenFile, open_source
 from inference.training.stream import BOS, PAD, TokenSource
 
 
 class Letters:
-    """One id per character, after BOS."""
+    """One id per character, after BOS. Of a turn, its role's first letter stands before what is said."""
 
     def encode(self, text: str) -> list[int]:
         return [BOS, *(1000 + ord(letter) for letter in text)]
+
+    def encode_turns(self, turns: Sequence[Turn], generation_prompt: bool = True) -> list[int]:
+        assert not generation_prompt
+        if turns[0].role == "model":
+            raise BadInput("The user begins.")
+        return self.encode("".join(turn.role[0] + turn.content for turn in turns))
 
 
 def opened(kind: str, path: Path, **settings: Any) -> TokenSource:
@@ -119,6 +129,8 @@ def test_text_begins_again_behind_what_is_held_out(tmp_path: Path) -> None:
         ("a.parquet", b"no parquet", "parquet", "could not be read as Parquet"),
         ("a.bin", b"abcde", "tokens", "no multiple of 4"),
         ("a.npy", b"abcde", "tokens", "not a .npy file"),
+        ("a.jsonl", b'{"messages": []}', "jsonl", "In line 1 of .* no list of turns"),
+        ("a.jsonl", b'{"messages": [{"role": "model", "content": "a"}]}', "jsonl", "In line 1 of .*: The user begins"),
     ],
 )
 def test_unusable_text_is_refused_with_a_sentence(
@@ -127,6 +139,65 @@ def test_unusable_text_is_refused_with_a_sentence(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(BadInput, match=sentence):
         opened(kind, tmp_path / name).take(4)
+
+
+CHATS = [
+    [("user", f"ask {number}"), ("model", "yes" * (number % 3))] + [("user", "ok")] * (number % 2)
+    for number in range(7)
+]
+
+
+def conversations(kind: str, folder: Path) -> Path:
+    rows = [[{"role": role, "content": content} for role, content in chat] for chat in CHATS]
+    path = folder / f"chats.{kind}"
+    if kind == "jsonl":
+        path.write_text("\n\n".join(json.dumps({"messages": row}) for row in rows))
+    else:
+        pq.write_table(pa.table({"messages": rows}), path, row_group_size=3)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_each_conversation_is_a_passage_in_the_models_format_cut_at_its_end(kind: str, tmp_path: Path) -> None:
+    settings = {"kind": kind, "path": str(conversations(kind, tmp_path))}
+    source = open_source(settings, passage_tokens=12, tokenizer=Letters(), seed=0)
+    whole = [Letters().encode("".join(role[0] + content for role, content in chat)) for chat in CHATS]
+    expected = [(ids + [PAD] * 12)[:12] for ids in whole]
+    assert source.held_out(2).tolist() == expected[:2]
+    assert source.take(8).tolist() == [*expected[2:], *expected[2:5]]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_conversations_go_on_where_their_state_says(kind: str, tmp_path: Path) -> None:
+    path = conversations(kind, tmp_path)
+    source = opened(kind, path)
+    source.held_out(1)
+    for _ in range(9):
+        state = json.loads(json.dumps(source.state()))
+        following = source.take(4)
+        again = opened(kind, path)
+        again.restore(state)
+        assert np.array_equal(again.take(4), following)
+
+
+def test_too_few_conversations_are_said_to_be_few(tmp_path: Path) -> None:
+    path = conversations("jsonl", tmp_path)
+    with pytest.raises(BadInput, match="has 7 conversations, and 9 of them would be held out"):
+        opened("jsonl", path).held_out(9)
+    source = opened("jsonl", path)
+    source.held_out(7)
+    with pytest.raises(BadInput, match="none beyond what is held out"):
+        source.take(1)
+
+
+def test_text_that_the_model_wrote_is_a_source(tiny_gemma: Gemma, tmp_path: Path) -> None:
+    plan = SamplingPlan(count=6, length=9, batch=4, prefixes=("", "the "))
+    rows = np.concatenate([ids.numpy() for ids in sample(tiny_gemma, plan)])
+    np.save(tmp_path / "sampled.npy", rows)
+    source = open_source(
+        {"kind": "tokens", "path": str(tmp_path / "sampled.npy")}, passage_tokens=9, tokenizer=None, seed=0
+    )
+    assert sorted(source.take(6).tolist()) == sorted(rows.tolist())
 
 
 def test_too_little_text_to_hold_out_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from inference.conversations import Said
 from inference.errors import BadInput
 from inference.gemma.model import Gemma
 from inference.gemma.sites import Site
@@ -23,10 +24,21 @@ def stream_of(gemma: Gemma, path: Path, *, round_tokens: int = 128) -> Activatio
     )  # fmt: skip
 
 
-def test_bos_padding_and_the_chat_header_are_not_trained_on() -> None:
-    ids = np.array([[BOS, 7, 8, 9, BOS, 5], [BOS, 105, 2364, 107, 9, PAD], [BOS, 9, 105, 2364, 107, 3]])
-    expected = [[0, 1, 1, 1, 0, 1], [0, 0, 0, 0, 1, 0], [0, 1, 1, 1, 1, 1]]
+def test_bos_padding_and_the_template_of_a_chat_are_not_trained_on() -> None:
+    ids = np.array([[BOS, 7, 8, 9, BOS, 5], [BOS, 105, 2364, 107, 9, PAD], [BOS, 9, 107, 106, 107, 3]])
+    expected = [[0, 1, 1, 1, 0, 1], [0, 0, 0, 0, 1, 0], [0, 1, 1, 0, 0, 1]]
     assert trained_positions(ids).astype(int).tolist() == expected
+
+
+def test_of_a_conversation_what_is_said_is_trained_on(tiny_gemma: Gemma) -> None:
+    said = [Said("user", "the mode"), Said("model", "an user"), Said("user", "\n\nin")]
+    ids = tiny_gemma.tokenizer.encode_turns(said, generation_prompt=False)
+    trained = trained_positions(np.array([ids]))[0]
+    pieces = tiny_gemma.tokenizer.pieces(ids)
+    assert "".join(piece for piece, kept in zip(pieces, trained, strict=True) if kept) == "the modean userin"
+    left_out = "".join(piece for piece, kept in zip(pieces, trained, strict=True) if not kept)
+    turn = "<start_of_turn>{}\n<end_of_turn>\n"
+    assert left_out == "<bos>" + turn.format("user") + turn.format("model") + turn.format("user")
 
 
 def test_the_buffer_stays_below_its_bound_in_bytes(tiny_gemma: Gemma, tmp_path: Path) -> None:

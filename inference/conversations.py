@@ -1,0 +1,142 @@
+"""Conversations from JSONL or Parquet: rows with `messages`, each a role and its content.
+
+Like documents they can be read from a place on, so that what was stopped goes on there.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from inference.documents import decoded
+from inference.errors import BadInput
+
+MESSAGES = "messages"
+
+
+@dataclass(frozen=True)
+class Said:
+    """One turn."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Conversation:
+    turns: list[Said]
+    where: str
+    """For a sentence about it."""
+    place: list[int]
+    """Behind it."""
+
+
+class Conversations(Protocol):
+    """Conversations one after the other, from a place."""
+
+    start: list[int]
+
+    def after(self, place: list[int]) -> Iterator[Conversation]: ...
+
+
+class InLines:
+    """One JSON object a line. A place is [file, byte, lines before it]."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+        self.start = [0, 0, 0]
+
+    def after(self, place: list[int]) -> Iterator[Conversation]:
+        first, at, number = place
+        for index in range(first, len(self._files)):
+            path = self._files[index]
+            with path.open("rb") as file:
+                file.seek(at)
+                while line := file.readline():
+                    number += 1
+                    if line.strip():
+                        where = f"line {number} of {path}"
+                        turns = turns_of(row_of(line, path, at).get(MESSAGES), where)
+                        yield Conversation(turns, where, [index, file.tell(), number])
+                    at += len(line)
+            at = number = 0
+
+
+class InParquet:
+    """Rows of Parquet files, which may be fetched when their turn comes. A place is [file, row]."""
+
+    def __init__(self, files: Sequence[Callable[[], Path]]) -> None:
+        self._files = files
+        self.start = [0, 0]
+
+    def after(self, place: list[int]) -> Iterator[Conversation]:
+        import pyarrow.parquet as parquet
+
+        first, done = place
+        for index in range(first, len(self._files)):
+            path = self._files[index]()
+            row = 0
+            with parquet.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=256, columns=[MESSAGES]):
+                    if row + len(batch) <= done:
+                        row += len(batch)
+                        continue
+                    for messages in batch.column(0).to_pylist():
+                        row += 1
+                        if row > done:
+                            where = f"row {row} of {path}"
+                            yield Conversation(turns_of(messages, where), where, [index, row])
+            done = 0
+
+
+def in_lines(files: Sequence[Path]) -> Iterator[list[Said]]:
+    lines = InLines(files)
+    return (each.turns for each in lines.after(lines.start))
+
+
+def in_parquet(files: Sequence[Callable[[], Path]]) -> Iterator[list[Said]]:
+    rows = InParquet(files)
+    return (each.turns for each in rows.after(rows.start))
+
+
+def lines_hold_messages(path: Path, column: str) -> bool:
+    """Whether the first row has messages and no text."""
+    with path.open("rb") as file:
+        for line in file:
+            if line.strip():
+                row = row_of(line, path, 0)
+                return MESSAGES in row and column not in row
+    return False
+
+
+def parquet_holds_messages(path: Path, column: str) -> bool:
+    import pyarrow.parquet as parquet
+
+    try:
+        names = parquet.read_schema(path).names
+    except Exception as error:
+        raise BadInput(f"{path} could not be read as Parquet: {error}") from error
+    return MESSAGES in names and column not in names
+
+
+def row_of(line: bytes, path: Path, at: int) -> dict[str, Any]:
+    try:
+        row = json.loads(decoded(line, path, at))
+    except json.JSONDecodeError as error:
+        raise BadInput(f"{path} has a line at byte {at} that is not JSON: {error}.") from error
+    if not isinstance(row, dict):
+        raise BadInput(f"{path} has a line at byte {at} that is {type(row).__name__}, and an object is expected.")
+    return row
+
+
+def turns_of(messages: Any, where: str) -> list[Said]:
+    if not isinstance(messages, list) or not messages:
+        raise BadInput(f"In {where}, {MESSAGES!r} is no list of turns. A turn has a role and its content.")
+    turns = []
+    for message in messages:
+        role, content = (message.get(key) if isinstance(message, dict) else None for key in ("role", "content"))
+        if not isinstance(role, str) or not isinstance(content, str):
+            raise BadInput(f"In {where}, a turn lacks a role or a content that is text.")
+        turns.append(Said(role, content))
+    return turns
