@@ -10,7 +10,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -243,6 +244,33 @@ def evaluate(settings: Settings, model: str, sources: tuple[str, ...], as_json: 
 
 
 @main.command()
+@click.argument("model")
+@click.argument("sources", nargs=-1, required=True)
+@click.option("--corpus", required=True, help="Text, JSON lines, Parquet or .npy ids: a file, a folder, or owner/name.")
+@click.option("--column", default="text", show_default=True, help="Where JSON lines and Parquet have the text.")
+@click.option("--revision", help="Of a dataset on the Hugging Face hub.")
+@click.option("--name", help="What the corpus is called here.")
+@click.option("--tokens", type=int, help="Most tokens that are read of it.")
+@click.option("--passage-tokens", type=int, default=256, show_default=True, help="Length of a passage.")
+@click.option("--top", type=int, help="Examples of greatest activation per feature. [20]")
+@click.option("--per-band", type=int, help="Examples of each octave of activation below. [5]")
+@click.option("--batch-passages", type=int, help="Passages in one forward pass. [16]")
+@click.option("--shard-passages", type=int, default=256, show_default=True, help="What is lost at most by a kill.")
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", help="Where the shards are made.")
+@click.option("--workers", type=int, default=1, show_default=True, help="Processes that make shards.")
+@click.option("--force", is_flag=True, help="Although a dictionary fires far from what it declares.")
+@click.option("--detach", is_flag=True, help="Leave it to a worker and return at once.")
+@with_settings(*PLACE, "model_path", "device", "dtype", "threads", "offline", "engine_listen", "engine_secret")
+def harvest(settings: Settings, model: str, sources: tuple[str, ...], **asked: Any) -> None:
+    """Find examples for every feature of installed SOURCES of MODEL in a corpus, in one pass (docs/harvest.md).
+
+    Stopped by Ctrl-C or anything else, the same command goes on from where it was."""
+    from app.harvests.command import harvest as run
+
+    click.echo(run(settings, model, sources, say=lambda line: click.echo(line, err=True), **asked))
+
+
+@main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 @with_settings(*PLACE, *ENGINE, "engines", "host", "port", "base_path")
 def doctor(settings: Settings, as_json: bool) -> None:
@@ -272,6 +300,116 @@ def doctor(settings: Settings, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([finding._asdict() for finding in findings], ensure_ascii=False))
     sys.exit(1 if any(finding.level == "error" for finding in findings) else 0)
+
+
+@main.group()
+def people() -> None:
+    """Who may use a shared server (docs/access.md)."""
+
+
+@people.command("add")
+@click.argument("name")
+@click.option("--title", default="", help="Name to show.")
+@click.option("--administrator", is_flag=True, help="May also run jobs and manage people.")
+@click.option("--service", is_flag=True, help="A program: it has keys and no password.")
+@with_settings(*PLACE)
+def people_add(settings: Settings, name: str, title: str, administrator: bool, service: bool) -> None:
+    """Add the person NAME and print their password, once."""
+    from app.access.commands import add_person
+
+    made = add_person(settings, name, title=title, administrator=administrator, service=service)
+    if made is None:
+        click.echo(f"{name} is added. `gemlens keys new --for {name}` makes a key.", err=True)
+    else:
+        click.echo(f"{made.name} is added. The password, shown this once:", err=True)
+        click.echo(made.password)
+
+
+@people.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+@with_settings(*PLACE)
+def people_list(settings: Settings, as_json: bool) -> None:
+    """Everybody, with the number of their keys."""
+    from app.access.commands import list_people
+
+    _print([_plain(one) for one in list_people(settings)], as_json=as_json)
+
+
+@people.command("reset")
+@click.argument("name")
+@with_settings(*PLACE)
+def people_reset(settings: Settings, name: str) -> None:
+    """Give NAME a new password, printed once, and sign them out everywhere."""
+    from app.access.commands import reset_password
+
+    click.echo(reset_password(settings, name).password)
+
+
+@people.command("disable")
+@click.argument("name")
+@with_settings(*PLACE)
+def people_disable(settings: Settings, name: str) -> None:
+    """Sign NAME out and refuse their keys."""
+    from app.access.commands import set_enabled
+
+    set_enabled(settings, name, False)
+
+
+@people.command("enable")
+@click.argument("name")
+@with_settings(*PLACE)
+def people_enable(settings: Settings, name: str) -> None:
+    """Let NAME in again."""
+    from app.access.commands import set_enabled
+
+    set_enabled(settings, name, True)
+
+
+@main.group()
+def keys() -> None:
+    """Keys with which programs use a shared server (docs/access.md)."""
+
+
+@keys.command("new")
+@click.option("--for", "name", required=True, help="The person or service whose key it is.")
+@click.option("--scopes", default="read,compute", show_default=True, help="Of read, compute, write and admin.")
+@click.option("--title", default="", help="What the key is for.")
+@click.option("--days", type=int, help="How long it is good for; without it, until it is revoked.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@with_settings(*PLACE)
+def keys_new(settings: Settings, name: str, scopes: str, title: str, days: int | None, as_json: bool) -> None:
+    """Make a key and print it, once."""
+    from app.access.commands import make_key
+
+    wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
+    made = make_key(settings, name, title=title, scopes=wanted, days=days)
+    click.echo(json.dumps(_plain(made)) if as_json else made.key)
+
+
+@keys.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+@with_settings(*PLACE)
+def keys_list(settings: Settings, as_json: bool) -> None:
+    """Every key by its first characters: whose it is, what it may do, and when it was last used."""
+    from app.access.commands import list_keys
+
+    _print([_plain(one) for one in list_keys(settings)], as_json=as_json)
+
+
+@keys.command("revoke")
+@click.argument("key")
+@with_settings(*PLACE)
+def keys_revoke(settings: Settings, key: str) -> None:
+    """Revoke the key that begins with KEY, or has that number."""
+    from app.access.commands import revoke_key
+
+    gone = revoke_key(settings, key)
+    click.echo(f"{gone.prefix}… of {gone.owner} is revoked.", err=True)
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    """A dataclass as JSON has it."""
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(row).items()}
 
 
 def _make_first(settings: Settings, *, as_json: bool) -> None:

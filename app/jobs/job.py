@@ -97,6 +97,22 @@ class Job:
             await progress.fail(session, self.id, sentence)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PartOfJob(Job):
+    """The same job, for a part of its work whose fractions go from 0 to 1."""
+
+    start: float
+    stop: float
+
+    async def report(self, fraction: float, sentence: str) -> None:
+        await super().report(self.start + (self.stop - self.start) * fraction, sentence)
+
+
+def part_of(job: Job, start: float, stop: float) -> PartOfJob:
+    """A job as a part of its work sees it, which goes from `start` to `stop` of the whole."""
+    return PartOfJob(id=job.id, worker=job.worker, place=job.place, start=start, stop=stop)
+
+
 class GoesBack(BaseRetryStrategy):
     """Which ends of a job send it back to the queue."""
 

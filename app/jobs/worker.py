@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 
 from app.db.database import Database
+from app.harvests import job as harvest_job
+from app.harvests import meaning
 from app.jobs import first
 from app.jobs.job import Workplace
 from app.jobs.queue import ANYWHERE, TASKS, connector, queue_of
@@ -21,7 +23,7 @@ from app.settings import Settings
 from inference.engine.supervisor import end_with_supervisor
 from inference.errors import Unavailable
 
-KINDS = (first,)
+KINDS = (first, harvest_job, meaning)
 """The modules whose jobs a worker knows."""
 STATEMENT_TIMEOUT_MS = 30_000
 

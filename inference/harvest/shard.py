@@ -6,6 +6,7 @@ nothing stands under the shard's name before all of it does.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -27,6 +28,7 @@ from inference.harvest.folder import appearing_folder, write_manifest
 from inference.harvest.plan import Plan
 from inference.harvest.statistics import CountedTokens, l0_histogram, tables_of
 from inference.harvest.tables import split, write_ranges
+from inference.harvest.turns import Turn
 
 PAD_TO = 16
 """Batches are padded to a multiple of so many tokens."""
@@ -60,9 +62,10 @@ def run_shard(
     folder: Path,
     progress: Callable[[float], None] | None = None,
     any_l0: bool = False,
+    turn: Turn = nullcontext,
 ) -> dict[str, Any]:
     """Writes the shard and returns its manifest. `progress` gets the share done after each batch; an exception that it
-    raises stops the shard, and nothing of it stays."""
+    raises stops the shard, and nothing of it stays. `turn` is entered for what one batch needs of the device."""
     if not sources:
         raise BadInput("A harvest needs at least one source.")
     if not 0 <= batches.start < batches.stop <= plan.batches(corpus.passages) or batches.step != 1:
@@ -80,16 +83,17 @@ def run_shard(
         passages = corpus.read(first, first + plan.batch_passages)
         ids = padded(passages, pad=model.tokenizer.pad)
         at, tokens = counted_tokens(passages, first, ids, model.tokenizer)
-        values = model.read_sites(torch.from_numpy(ids), {source.site for source in sources.values()})
-        here = at.to(model.device)
-        for name, source in sources.items():
-            x = values[source.site].flatten(0, 1).index_select(0, here)
-            found = firings_of(source.dictionary, x, layer=source.layer, plan=plan, first_row=rows)
-            if batch == batches.start and not any_l0:
-                spec = source.dictionary.spec
-                mean = len(found.rows) / max(1, len(at))
-                check_l0(name, mean, declared=spec.declared_l0 if not spec.multi_layer else None, width=spec.width)
-            fired[name].append(found)
+        with turn():
+            values = model.read_sites(torch.from_numpy(ids), {source.site for source in sources.values()})
+            here = at.to(model.device)
+            for name, source in sources.items():
+                x = values[source.site].flatten(0, 1).index_select(0, here)
+                found = firings_of(source.dictionary, x, layer=source.layer, plan=plan, first_row=rows)
+                if batch == batches.start and not any_l0:
+                    spec = source.dictionary.spec
+                    mean = len(found.rows) / max(1, len(at))
+                    check_l0(name, mean, declared=spec.declared_l0 if not spec.multi_layer else None, width=spec.width)
+                fired[name].append(found)
         counted.append(tokens)
         rows += len(at)
         if progress:
@@ -105,11 +109,12 @@ def run_shard(
     with appearing_folder(folder) as partial:
         written: dict[str, int] = {}
         for name, source in sources.items():
-            all_fired = joined(fired.pop(name), device=model.device)
-            tokens = CountedTokens(*(column.to(all_fired.rows.device) for column in on_host))
-            width = source.dictionary.spec.width
-            l0[name] = l0_histogram(all_fired, rows)
-            tables = tables_of(all_fired, tokens, width=width, vocabulary=model.tokenizer.vocabulary, plan=plan)
+            with turn():
+                all_fired = joined(fired.pop(name), device=model.device)
+                tokens = CountedTokens(*(column.to(all_fired.rows.device) for column in on_host))
+                width = source.dictionary.spec.width
+                l0[name] = l0_histogram(all_fired, rows)
+                tables = tables_of(all_fired, tokens, width=width, vocabulary=model.tokenizer.vocabulary, plan=plan)
             for kind, table in tables._asdict().items():
                 file = file_name(name, kind)
                 written[file] = write_ranges(partial / file, kind, split(table, width))

@@ -1,0 +1,186 @@
+"""What `gemlens harvest` does in a terminal: puts the job in the queue, sees that somebody does it, and follows it.
+
+Where a server or a worker runs on the home, that does the work; where none takes it within moments, this process does,
+as a worker for this one job. Ctrl-C pauses the job wherever it runs: the same command, or `/jobs`, lets it go on.
+"""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from sqlalchemy import text
+
+from app.db.database import Database
+from app.harvests import job as harvest_job
+from app.harvests import meaning, queries
+from app.harvests.order import Order
+from app.jobs import progress
+from app.jobs.queue import enqueue, queue_of
+from app.jobs.worker import Pace, work_on
+from app.settings import Settings
+from inference.errors import GemlensError, Unavailable
+
+TAKE_SECONDS = 2.0
+"""A worker that has time takes a job at once."""
+LOOK_SECONDS = 0.5
+QUIET_SECONDS = 10.0
+"""Where nobody watches a line being rewritten, one is written so often."""
+
+STATE = """
+    select job.status::text as status, progress.fraction, progress.sentence, progress.failure, progress.wanted
+    from procrastinate_jobs job join job_progress progress on progress.job_id = job.id where job.id = :job
+"""
+NEXT = """
+    select job.id from procrastinate_jobs job
+    where job.task_name = :name and job.status in ('todo', 'doing') and job.args->>'source' = any(:sources)
+    and job.args->>'model' = :model order by job.id
+"""
+
+
+class Interrupted(Exception):
+    """Ctrl-C, or SIGTERM."""
+
+
+def run_order(settings: Settings, order: Order, *, detach: bool, say: Callable[[str], None]) -> str:
+    """Harvest. Returns what came of it, in sentences."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    return asyncio.run(_run(settings, order, detach=detach, say=say))
+
+
+async def _run(settings: Settings, order: Order, *, detach: bool, say: Callable[[str], None]) -> str:
+    database = await Database.open(url=settings.database_url, home=settings.home, pool_size=4)
+    try:
+        await harvest_job.known_sources(database, order)
+        number = await _job(database, settings, order)
+        if detach:
+            return f"Job {number} waits for a worker; /jobs of a server shows how far it is."
+        interrupted = asyncio.Event()
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(signum, interrupted.set)
+        line = Line(say)
+        try:
+            async with Hands(database, settings) as hands:
+                sentence = await _follow(database, number, hands, line, interrupted)
+                line.end()
+                await _vectors(database, order, hands, line, interrupted)
+                return sentence
+        except Interrupted:
+            await _pause(database, number)
+            return "Paused. The same command goes on from here, and so does /jobs of a server on this home."
+        finally:
+            line.end()
+    finally:
+        await database.close()
+
+
+async def _job(database: Database, settings: Settings, order: Order) -> int:
+    """The job of this order: one that waits or was paused goes on, else a new one."""
+    arguments = {"order": order.as_json()}
+    while True:
+        async with database.session() as session:
+            waiting = await queries.waiting_job(session, harvest_job.NAME, arguments)
+        if waiting is not None:
+            await progress.want(database, waiting[0], "run")
+            return waiting[0]
+        name = f"{harvest_job.NAME} {order.key} {queue_of(settings.home)}"
+        made = await enqueue(database, harvest_job.NAME, queue=queue_of(settings.home), only_one=name, **arguments)
+        if made is not None:
+            return made
+
+
+class Hands:
+    """A worker in this process, which begins only when it is needed."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+        self._stopping = asyncio.Event()
+        self._work: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Hands":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stopping.set()
+        if self._work is not None:
+            with suppress(GemlensError):
+                await self._work
+
+    def begin(self) -> None:
+        if self._work is None:
+            pace = Pace(sweep=1.0, poll=1.0)
+            work = work_on(self._database, self._settings, stopping=self._stopping, pace=pace)
+            self._work = asyncio.create_task(work)
+        elif self._work.done():
+            self._work.result()
+
+
+async def _follow(database: Database, number: int, hands: Hands, line: "Line", interrupted: asyncio.Event) -> str:
+    """Until the job has ended. Returns its last sentence."""
+    patience = time.monotonic() + TAKE_SECONDS
+    while True:
+        async with database.session() as session:
+            state = (await session.execute(text(STATE), {"job": number})).one_or_none()
+        if state is None:
+            raise Unavailable("The job was removed.")
+        match state.status:
+            case "todo" if state.wanted == "pause":
+                return "Paused from elsewhere. The same command goes on from here."
+            case "todo" if time.monotonic() > patience:
+                hands.begin()
+            case "succeeded":
+                return str(state.sentence)
+            case "failed":
+                raise Unavailable(state.failure or "The job failed and left no reason.")
+            case "cancelled" | "aborted":
+                return "Cancelled."
+        if state.status == "doing":
+            line.show(state.fraction, state.sentence)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(interrupted.wait(), LOOK_SECONDS)
+            raise Interrupted
+
+
+async def _vectors(database: Database, order: Order, hands: Hands, line: "Line", interrupted: asyncio.Event) -> None:
+    """The sentence vectors that follow, one job for each source."""
+    values = {"name": meaning.NAME, "sources": list(order.sources), "model": order.model}
+    async with database.session() as session:
+        waiting = list(await session.scalars(text(NEXT), values))
+    for number in waiting:
+        await _follow(database, number, hands, line, interrupted)
+
+
+async def _pause(database: Database, number: int) -> None:
+    """Once nobody works on it any more, it waits until somebody lets it go on."""
+    await progress.want(database, number, "pause")
+
+
+class Line:
+    """Progress: one line that is rewritten on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._live = sys.stderr.isatty()
+        self._last = ""
+        self._quiet_until = 0.0
+
+    def show(self, fraction: float, sentence: str) -> None:
+        shown = f"{fraction:4.0%}  {sentence}"
+        if shown == self._last:
+            return
+        if self._live:
+            sys.stderr.write(f"\r\x1b[2K{shown[:160]}")
+            sys.stderr.flush()
+        elif time.monotonic() >= self._quiet_until:
+            self._say(shown)
+            self._quiet_until = time.monotonic() + QUIET_SECONDS
+        self._last = shown
+
+    def end(self) -> None:
+        if self._live and self._last:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()
+        self._last = ""
