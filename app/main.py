@@ -1,7 +1,8 @@
 """Puts the house together, and nothing else: which rooms there are, and what every request passes on its way in.
 
 A request passes, outside in: its log line, the security headers, the base path, the guard that turns the unforeseen
-into a 500, the host check, the limits, the check where it comes from, compression; then its room.
+into a 500, the host check, the limits, what other origins may read, the check where it comes from, the gate of a shared
+server, compression; then its room.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -13,15 +14,22 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.access import pages as access_pages
+from app.access.gate import Gate
 from app.catalogue import api as catalogue_api
 from app.db.database import Database
 from app.live import api as live_api
+from app.live import going_on as live_going_on
 from app.live import home as live_home
 from app.live import pages as live_pages
 from app.live.answers import Answers
 from app.live.look import Look
+from app.live.saved import Opener as LiveOpener
+from app.neuronpedia.inference import absent as inference_absent
+from app.neuronpedia.inference import routes as inference_routes
 from app.settings import Settings
-from app.web import errors, health, hosts, logs, templating, theme
+from app.share import pages as share_pages
+from app.web import cors, errors, health, hosts, logs, templating, theme
 from app.web.assets import Assets
 from app.web.basepath import BasePath
 from app.web.csp import SecurityHeaders
@@ -67,6 +75,7 @@ def create_app(
     metrics = Metrics()
     assets = Assets()
     allowed_hosts = hosts.parse_allowed(settings.allowed_hosts)
+    cors_origins = cors.parse_origins(settings.cors_origins)
     app = FastAPI(
         title="Gemlens",
         docs_url=None,
@@ -80,7 +89,9 @@ def create_app(
             Middleware(errors.Guard),
             Middleware(HostCheck, allowed_hosts=allowed_hosts),
             Middleware(Limits, max_body_bytes=settings.max_body_bytes),
-            Middleware(CsrfCheck, allowed_hosts=allowed_hosts),
+            *cors.middleware(cors_origins),
+            Middleware(CsrfCheck, allowed_hosts=allowed_hosts, cors_origins=cors_origins),
+            Middleware(Gate, settings=settings),
             Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5),
         ],
     )
@@ -95,11 +106,14 @@ def create_app(
         data=data,
         making=making,
     )
-    app.state.look = Look(engines, answers=Answers())
+    app.state.look = Look(engines, answers=Answers(), data=data)
+    app.state.openers = {"live": LiveOpener()}
     errors.install(app)
     app.add_api_route("/static/{path:path}", assets.serve, include_in_schema=False)
     app.add_api_route("/favicon.ico", favicon, include_in_schema=False)
+    for router in (inference_routes.router, inference_routes.at_the_root, inference_absent.router):
+        app.include_router(router)
     # Fixed addresses first: a model's page takes any one word.
-    for room in (health, theme, catalogue_api, live_api, live_pages, live_home):
+    for room in (health, theme, access_pages, catalogue_api, share_pages, live_api, live_going_on, live_pages, live_home):
         app.include_router(room.router)
     return app

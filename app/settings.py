@@ -45,6 +45,32 @@ class Settings(BaseSettings):
         "127.0.0.1", description="Addresses, separated by commas, whose X-Forwarded-* headers are believed."
     )
 
+    sign_in: str = Field(
+        "auto",
+        description="Whether people sign in and programs need keys: always, never (whoever reaches the server may do "
+        "everything), or auto: on a shared server.",
+    )
+    anonymous: str = Field(
+        "read",
+        description="What visitors who did not sign in may do on a shared server: none, read, or compute (read, and "
+        "ask the model).",
+    )
+    session_hours: int = Field(168, ge=1, le=8760, description="How long a browser stays signed in, in hours.")
+    requests_per_minute: int = Field(
+        600,
+        ge=0,
+        description="Requests that one key, person or address may send a shared server in a minute; 0 for any.",
+    )
+    compute_per_minute: int = Field(60, ge=0, description="Of these, the ones that ask the model; 0 for any.")
+    sign_ins_per_minute: int = Field(
+        10, ge=1, description="Tries to sign in that one address may make in a minute, right or wrong."
+    )
+    cors_origins: str = Field(
+        "",
+        description="Origins, separated by commas, whose pages may call the API from a browser, with a key and never "
+        "with a cookie (https://lab.example.org); * for any; empty for none.",
+    )
+
     database_url: str | None = Field(
         None, description="A Postgres 16 or newer with pgvector; without it the embedded one under the home is used."
     )
@@ -138,6 +164,33 @@ class Settings(BaseSettings):
         if value not in ("auto", "bfloat16", "float32"):
             raise ValueError("dtype is auto, bfloat16 or float32 (float16 overflows on Gemma 3 and is not offered)")
         return value
+
+    @field_validator("sign_in")
+    @classmethod
+    def _sign_in(cls, value: str) -> str:
+        if value not in ("auto", "always", "never"):
+            raise ValueError("sign_in is auto, always or never")
+        return value
+
+    @field_validator("anonymous")
+    @classmethod
+    def _anonymous(cls, value: str) -> str:
+        if value not in ("none", "read", "compute"):
+            raise ValueError("anonymous is none, read or compute")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        for origin in filter(None, (part.strip() for part in value.split(","))):
+            if not re.fullmatch(r"\*|https?://[^/\s*?#@]+", origin):
+                raise ValueError("an origin is a scheme and a host, such as https://lab.example.org, without a path")
+        return value
+
+    @property
+    def shared(self) -> bool:
+        """Whether it matters who asks."""
+        return self.sign_in == "always" or (self.sign_in == "auto" and not self.loopback)
 
     @property
     def loopback(self) -> bool:

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.web import templating
+from app.web.principal import NotAllowed
 from inference.engine.protocol import STATUS, EngineError
 from inference.errors import BadInput, GemlensError, NotFound, Unavailable
 
@@ -27,6 +28,7 @@ log = structlog.get_logger("gemlens.web")
 
 CODES: dict[int, str] = {
     400: "bad_request",
+    401: "sign_in",
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
@@ -39,6 +41,7 @@ CODES: dict[int, str] = {
 
 SENTENCES: dict[int, str] = {
     400: "This request cannot be understood.",
+    401: "This needs a sign-in, or a key.",
     403: "This is not allowed from here.",
     404: "There is nothing at this address.",
     405: "This address does not take that kind of request.",
@@ -69,6 +72,8 @@ def problem_of(error: Exception) -> Problem:
     match error:
         case EngineError(failure=failure):
             return Problem(STATUS[failure.kind], failure.kind, failure.sentence, failure.retry_after)
+        case NotAllowed():
+            return Problem(403, "forbidden", str(error))
         case NotFound():
             return Problem(404, "not_found", str(error))
         case Unavailable():

@@ -14,7 +14,7 @@ from jinja2_fragments import render_blocks
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from app.web import numbers, theme, tokens
+from app.web import numbers, principal, theme, tokens
 from app.web.addresses import address
 from app.web.assets import Assets
 
@@ -64,6 +64,7 @@ def page(
         **context,
         "fragment": fragment,
         "theme": theme.chosen(request),
+        "principal": principal.current(request),
         "url": lambda *segments, **query: address(request.scope, *segments, **query),
         "static": lambda path: address(request.scope) + made.globals["asset_url"](path),  # type: ignore[operator]
     }

@@ -16,7 +16,8 @@ HOST = {"host": "localhost:3000"}
         ({"sec-fetch-site": "same-site"}, False),
         ({"sec-fetch-site": "cross-site"}, False),
         ({"sec-fetch-site": "cross-site", "origin": "http://localhost:3000"}, False),
-        ({"sec-fetch-site": "cross-site", "origin": "https://lab.example"}, True),
+        ({"sec-fetch-site": "cross-site", "origin": "https://lab.example"}, False),
+        ({"sec-fetch-site": "same-site", "origin": "https://lab.example:8888"}, False),
         ({"origin": "http://localhost:3000"}, True),
         ({"origin": "http://localhost:9999"}, False),
         ({"origin": "https://evil.example"}, False),
@@ -27,6 +28,35 @@ HOST = {"host": "localhost:3000"}
 def test_only_our_own_pages_and_scripts_may_change_something(headers: dict[str, str], passes: bool) -> None:
     reason = refusal("POST", Headers(HOST | headers), allowed_hosts=frozenset({"lab.example"}))
     assert (reason is None) is passes
+
+
+@pytest.mark.parametrize(("origin", "passes"), [("http://lab.example:3000", True), ("http://lab.example:8888", False)])
+def test_another_port_of_the_same_machine_is_another_site(origin: str, passes: bool) -> None:
+    """A browser does not say `Sec-Fetch-Site` over plain http."""
+    headers = Headers({"host": "lab.example:3000", "origin": origin})
+    assert (refusal("POST", headers, allowed_hosts=frozenset({"lab.example"})) is None) is passes
+
+
+@pytest.mark.parametrize(
+    ("headers", "passes"),
+    [
+        ({}, True),
+        ({"x-api-key": "gl_1"}, True),
+        ({"authorization": "Bearer gl_1", "cookie": "gemlens_session=1"}, True),
+        ({"cookie": "gemlens_session=1"}, False),
+        ({"authorization": "Basic YTpi", "cookie": "gemlens_session=1"}, False),
+        ({"x-api-key": "", "cookie": "gemlens_session=1"}, False),
+        ({"x-secret-key": "gl_1", "cookie": "gemlens_session=1"}, False),
+    ],
+)
+def test_other_origins_that_may_call_do_so_with_a_key_and_never_in_a_visitors_name(
+    headers: dict[str, str], passes: bool
+) -> None:
+    sent = Headers({"host": "lens.example", "sec-fetch-site": "cross-site", "origin": "https://lab.example", **headers})
+    for allowed in ("https://lab.example", "*"):
+        assert (refusal("POST", sent, cors_origins=frozenset({allowed})) is None) is passes
+    assert refusal("POST", sent, cors_origins=frozenset({"https://lab.example:81"})) is not None
+    assert refusal("POST", sent) is not None, "a key alone does not make a browser's request our own"
 
 
 def test_reading_is_free() -> None:

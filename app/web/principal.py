@@ -1,0 +1,61 @@
+"""Who asks: what every room may know about it.
+
+At home there is nobody in particular, `current` is None, and everything is allowed. On a shared server it is always
+somebody: a person, a service, or the anonymous visitor, whose `id` is None.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
+
+from inference.errors import GemlensError
+
+IN_SCOPE = "gemlens.principal"
+SCOPES = ("read", "compute", "write", "admin")
+"""What keys may be good for. Who may compute or write may read; admin is everything."""
+PERSON = ("read", "compute", "write")
+"""What somebody who signed in may do; administrators everything."""
+INCLUDED = {"read": {"read"}, "compute": {"read", "compute"}, "write": {"read", "write"}, "admin": set(SCOPES)}
+
+
+class NotAllowed(GemlensError):
+    """It can be seen, and not be changed by the one who asks."""
+
+
+@dataclass(frozen=True)
+class Principal:
+    id: int | None
+    """None for the anonymous visitor of a shared server."""
+    name: str
+    scopes: frozenset[str]
+    """With all that they include."""
+    title: str = ""
+    key: str | None = None
+    """The first characters of the key that was shown, where one was."""
+    session: int | None = None
+    """The sign-in in the browser that asks, where it is one."""
+
+    @property
+    def administrator(self) -> bool:
+        return "admin" in self.scopes
+
+    @property
+    def shown(self) -> str:
+        return self.title or self.name
+
+
+def granted(scopes: Iterable[str]) -> frozenset[str]:
+    """These scopes and what they include."""
+    return frozenset(part for scope in scopes for part in INCLUDED.get(scope, ()))
+
+
+def of(scope: Scope) -> Principal | None:
+    found = scope.get(IN_SCOPE)
+    return found if isinstance(found, Principal) else None
+
+
+def current(request: HTTPConnection) -> Principal | None:
+    """Who asks; None at home."""
+    return of(request.scope)
