@@ -90,11 +90,31 @@ class FakeEngine:
                 return p.NextTokensAnswer(
                     provenance=PROVENANCE, prompts=tuple(self._next(prompt, request.k) for prompt in request.prompts)
                 )
+            case p.SparseActivations():
+                return p.SparseActivationsAnswer(
+                    provenance=PROVENANCE,
+                    prompts=tuple(
+                        p.PromptSparse(
+                            tokens=self._tokens(prompt),
+                            sources=tuple(_sparse(self._tokens(prompt), source) for source in request.sources),
+                        )
+                        for prompt in request.prompts
+                    ),
+                )
+            case p.Ablate():
+                return self._ablated(request)
         raise p.EngineError("bad_request", f"The fake engine does not answer {type(request).__name__}.")
 
     async def generate(self, request: p.Generate, /) -> AsyncIterator[p.GeneratedToken]:
-        raise p.EngineError("bad_request", "The fake engine does not generate.")
-        yield  # makes it a generator
+        """Counts in words; `failure` comes after the second token."""
+        self.asked.append(request)
+        for number in range(request.max_tokens):
+            await asyncio.sleep(self.seconds)
+            if self.failure is not None and number == 2:
+                raise self.failure
+            piece = f" word{number}"
+            finished = "length" if number == request.max_tokens - 1 else ""
+            yield p.GeneratedToken(id=3 + _hash(piece) % 262_000, piece=piece, logprob=-0.5, finished=finished)  # type: ignore[arg-type]
 
     def _capabilities(self) -> p.CapabilitiesAnswer:
         return p.CapabilitiesAnswer(
@@ -119,10 +139,31 @@ class FakeEngine:
         if prompt.ids is not None:
             pieces = tuple(self._of_id[id_] for id_ in prompt.ids)
         else:
-            pieces = ("<bos>", *(self.pieces or _PIECES.findall(prompt.text or "")))
+            said = "".join(f"<{turn.role}> {turn.content}\n" for turn in prompt.turns or ())
+            pieces = ("<bos>", *(self.pieces or _PIECES.findall(prompt.text or said)))
         ids = [2] + [3 + _hash(piece) % 262_000 for piece in pieces[1:]]
         self._of_id.update(zip(ids, pieces, strict=True))
         return p.Tokens(ids=np.array(ids, np.int32), pieces=pieces, special=np.arange(len(ids)) == 0, untrained=1)
+
+    def _ablated(self, request: p.Ablate) -> p.AblateAnswer:
+        """The more is taken away, the less likely is the first token and the likelier the second."""
+        tokens = self._tokens(request.prompt)
+        removed = tuple(dense(tokens, one.source)[:, list(one.indexes)] for one in request.columns)
+        for values in removed:
+            values[: tokens.untrained] = 0
+        taken = min(0.4, sum(float(values.sum()) for values in removed) / 1e4)
+        losses = np.linspace(1, 3, len(tokens.ids) - 1, dtype=np.float32)
+        return p.AblateAnswer(
+            provenance=PROVENANCE,
+            tokens=tokens,
+            ids=np.array([_hash(" Tokyo") % 262_000, _hash(" the") % 262_000], np.int32),
+            pieces=(" Tokyo", " the"),
+            clean=np.array([0.62, 0.217], np.float32),
+            ablated=np.array([0.62 - taken, 0.217 + taken], np.float32),
+            clean_losses=losses,
+            ablated_losses=losses + np.float32(taken),
+            removed=removed,
+        )
 
     def _next(self, prompt: p.Prompt, k: int) -> p.PromptNext:
         probabilities = np.array([[0.62 * 0.35**rank for rank in range(k)]], np.float32)
@@ -158,6 +199,12 @@ def _top(tokens: p.Tokens, source: p.Source, k: int) -> p.SourceTop:
         active=(values > 0).sum(axis=1).astype(np.int32),
         unexplained=rng.uniform(0.05, 0.3, len(tokens.ids)).astype(np.float32),
     )
+
+
+def _sparse(tokens: p.Tokens, source: p.Source) -> p.Sparse:
+    values = dense(tokens, source)
+    rows, indexes = values.nonzero()
+    return p.Sparse(rows=rows.astype(np.int32), indexes=indexes.astype(np.int32), values=values[rows, indexes])
 
 
 def _hash(text: str) -> int:

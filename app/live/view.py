@@ -4,24 +4,33 @@ Tokens and firings are msgspec structs: a text has ten thousand of them, and the
 """
 
 import math
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
-from app.live.question import Question
+from app.live.grid import Grid, strongest
+from app.live.known import NOTHING, Note
+from app.live.question import Feature, Question, Turn
+from app.live.ranking import Difference, Ranked
 from app.web import heat
 from app.web.provenance import Origin
 from app.web.sources import InstalledSource
 from inference.engine.protocol import (
+    AblateAnswer,
     ActivationsAnswer,
     NextTokensAnswer,
-    PromptTop,
+    SourceTop,
+    Tokens,
     TopFeaturesAnswer,
 )
 
 STRONGEST = 10
-"""How many features are listed, per token and for the whole text."""
+"""How many features are listed of one source, per token and for the whole text."""
+ACROSS = 20
+"""How many of all sources of the map together."""
 
 
 class Firing(msgspec.Struct, frozen=True):
@@ -29,16 +38,6 @@ class Firing(msgspec.Struct, frozen=True):
 
     index: int
     value: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Peak:
-    """A feature of the whole text, where it is strongest."""
-
-    index: int
-    value: float
-    position: int
-    piece: str
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,15 +64,77 @@ class Guess:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shift:
+    """A next token in the model as it is, and with features switched off."""
+
+    id: int
+    piece: str
+    clean: float
+    ablated: float
+
+    @property
+    def difference(self) -> float:
+        return self.ablated - self.clean
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwitchedOff:
+    feature: Feature
+    label: str | None
+    peak: float
+    """The most that was taken away at a token: 0 says that it does not fire, so nothing changed."""
+    tokens: int
+    """At how many tokens it fired."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """What switching features off does."""
+
+    features: tuple[SwitchedOff, ...]
+    shifts: tuple[Shift, ...]
+    clean_loss: float | None
+    """Mean loss per token of the text, natural log, where dictionaries apply."""
+    ablated_loss: float | None
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """A token of the other text."""
+
+    piece: str
+    value: float
+    level: int
+    untrained: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Another text through the same source, and the features that tell the two apart."""
+
+    text: str
+    tokens: tuple[Shown, ...]
+    peak: float
+    """On trained tokens of the other text."""
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Live:
-    """One text through one source."""
+    """One text, read through one source, with the map of the others."""
 
     model: str
     source: str
     width: int
     feature: int | None
+    label: str | None
+    """Of the chosen feature."""
     token: int | None
+    to: int | None
+    across: bool
+    sort: str
+    dense: float | None
     text: str
+    turns: tuple[Turn, ...]
     tokens: tuple[Token, ...]
     peak: float
     """The strongest value shown on trained tokens: the end of the heat scale."""
@@ -81,12 +142,19 @@ class Live:
     """Mean L0 over trained tokens."""
     median_unexplained: float | None
     """Median over trained tokens: a mean would be the word of a few outlying tokens."""
-    strongest: tuple[Peak, ...]
-    """Features of the whole text by their peak on trained tokens."""
+    strongest: tuple[Ranked, ...]
+    """The features of what is chosen: a token, a span, or the trained tokens of the whole text."""
     guesses_after: int
     """The position after which the model guesses."""
     guesses: tuple[Guess, ...] | None
     """None while nobody asked the model for them."""
+    map: Grid | None
+    chain: Grid | None
+    """The chosen feature in every layer; None without one, or where its neighbours are not known."""
+    ablation: Ablation | None
+    comparison: Comparison | None
+    harvested: bool
+    """Whether how often features fire, and how strongly elsewhere, is known of this source."""
     provenance: Origin
 
     @property
@@ -95,7 +163,11 @@ class Live:
 
     @property
     def chosen(self) -> Token | None:
-        return None if self.token is None else self.tokens[self.token]
+        return None if self.token is None or self.to is not None else self.tokens[self.token]
+
+    @property
+    def span(self) -> tuple[Token, ...]:
+        return () if self.token is None or self.to is None else self.tokens[self.token : self.to + 1]
 
     def level(self, token: Token) -> int:
         return heat.level(token.value, peak=self.peak)
@@ -105,32 +177,106 @@ def live(
     question: Question,
     installed: InstalledSource,
     *,
-    top: TopFeaturesAnswer,
+    answer: TopFeaturesAnswer,
+    top: SourceTop,
+    hidden: AbstractSet[int],
     columns: ActivationsAnswer | None,
     following: NextTokensAnswer | None,
+    ranked: tuple[Ranked, ...],
+    notes: Mapping[Feature, Note],
+    harvested: bool,
+    grid: Grid | None,
+    chain: Grid | None,
+    ablation: Ablation | None,
+    comparison: Comparison | None,
 ) -> Live:
     """Put the engine's answers together. `columns` holds the chosen feature's values, if there is one."""
-    prompt = top.prompts[0]
-    values = prompt.sources[0].values[:, 0] if columns is None else columns.prompts[0].values[0][:, 0]
-    tokens = _tokens(prompt, values)
+    prompt = answer.prompts[0]
+    values = strongest(top, hidden)[1] if columns is None else columns.prompts[0].values[0][:, 0]
+    tokens = _tokens(prompt.tokens, top, values)
     trained = [token for token in tokens if not token.untrained]
     unexplained = [token.unexplained for token in trained if token.unexplained is not None]
+    chosen = None if question.feature is None else notes.get(Feature(installed.id, question.feature), NOTHING)
     return Live(
         model=installed.model,
         source=installed.id,
         width=installed.width,
         feature=question.feature,
+        label=chosen.label if chosen else None,
         token=question.token,
+        to=question.to,
+        across=question.across,
+        sort=question.sort,
+        dense=question.dense,
         text=question.text,
+        turns=question.turns,
         tokens=tokens,
         peak=max((token.value for token in trained), default=0.0),
         mean_active=float(np.mean([token.active for token in trained])) if trained else None,
         median_unexplained=float(np.median(unexplained)) if unexplained else None,
-        strongest=_strongest(trained),
-        guesses_after=len(tokens) - 1 if question.token is None else question.token,
+        strongest=ranked,
+        guesses_after=last_asked(question, len(tokens)),
         guesses=None if following is None else _guesses(following),
-        provenance=Origin.of(top.provenance, installed.source),
+        map=grid,
+        chain=chain,
+        ablation=ablation,
+        comparison=comparison,
+        harvested=harvested,
+        provenance=Origin.of(answer.provenance, installed.source),
     )
+
+
+def last_asked(question: Question, length: int) -> int:
+    """The last token of what is chosen: after it the model guesses."""
+    if question.token is None:
+        return length - 1
+    return question.token if question.to is None else question.to
+
+
+def ablation(off: Sequence[Feature], answer: AblateAnswer, *, notes: Mapping[Feature, Note]) -> Ablation:
+    """`off` in the order of the answer's columns."""
+    columns = np.concatenate([one.T for one in answer.removed]) if answer.removed else np.zeros((0, 1))
+    counted = slice(answer.tokens.untrained, None)
+    return Ablation(
+        features=tuple(
+            SwitchedOff(
+                feature=feature,
+                label=notes.get(feature, NOTHING).label,
+                peak=float(values.max(initial=0.0)),
+                tokens=int((values > 0).sum()),
+            )
+            for feature, values in zip(off, columns, strict=True)
+        ),
+        shifts=tuple(
+            Shift(id=id_, piece=piece, clean=clean, ablated=ablated)
+            for id_, piece, clean, ablated in zip(
+                answer.ids.tolist(), answer.pieces, answer.clean.tolist(), answer.ablated.tolist(), strict=True
+            )
+        ),
+        clean_loss=_mean(answer.clean_losses[counted]),
+        ablated_loss=_mean(answer.ablated_losses[counted]),
+    )
+
+
+def comparison(
+    text: str, tokens: Tokens, values: np.ndarray, *, peak: float, differences: tuple[Difference, ...]
+) -> Comparison:
+    """The other text, its heat on the scale of the stronger of the two."""
+    own = float(values[tokens.untrained :].max(initial=0.0))
+    scale = max(peak, own)
+    return Comparison(
+        text=text,
+        tokens=tuple(
+            Shown(piece, max(0.0, value), heat.level(value, peak=scale), position < tokens.untrained)
+            for position, (piece, value) in enumerate(zip(tokens.pieces, values.tolist(), strict=True))
+        ),
+        peak=own,
+        differences=differences,
+    )
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean(dtype=np.float64)) if len(values) else None
 
 
 def _guesses(following: NextTokensAnswer) -> tuple[Guess, ...]:
@@ -141,9 +287,9 @@ def _guesses(following: NextTokensAnswer) -> tuple[Guess, ...]:
     )
 
 
-def _tokens(prompt: PromptTop, values: np.ndarray) -> tuple[Token, ...]:
-    tokens, source = prompt.tokens, prompt.sources[0]
-    columns = (tokens.ids, tokens.special, values, source.active, source.unexplained, source.indexes, source.values)
+def _tokens(tokens: Tokens, top: SourceTop, values: np.ndarray) -> tuple[Token, ...]:
+    strongest_of = (top.indexes[:, :STRONGEST], top.values[:, :STRONGEST])
+    columns = (tokens.ids, tokens.special, values, top.active, top.unexplained, *strongest_of)
     return tuple(
         Token(
             position=position,
@@ -154,24 +300,11 @@ def _tokens(prompt: PromptTop, values: np.ndarray) -> tuple[Token, ...]:
             value=max(0.0, value),
             active=active,
             unexplained=None if math.isnan(unexplained) else unexplained,
-            top=tuple([Firing(index, strength) for index, strength in zip(top, strengths, strict=True) if index >= 0]),
+            top=tuple(
+                [Firing(index, strength) for index, strength in zip(indexes, strengths, strict=True) if index >= 0]
+            ),
         )
-        for position, (piece, id_, special, value, active, unexplained, top, strengths) in enumerate(
+        for position, (piece, id_, special, value, active, unexplained, indexes, strengths) in enumerate(
             zip(tokens.pieces, *(column.tolist() for column in columns), strict=True)
         )
-    )
-
-
-def _strongest(tokens: list[Token]) -> tuple[Peak, ...]:
-    """Exact although only the top of each token is known: what is among the k strongest of the text at its peak has
-    fewer than k stronger features at that token. Ties go to the smaller index, then to the earlier token."""
-    peaks: dict[int, tuple[float, Token]] = {}
-    for token in tokens:
-        for firing in token.top:
-            if firing.index not in peaks or firing.value > peaks[firing.index][0]:
-                peaks[firing.index] = (firing.value, token)
-    strongest = sorted(peaks.items(), key=lambda item: (-item[1][0], item[0]))[:STRONGEST]
-    return tuple(
-        Peak(index=index, value=value, position=token.position, piece=token.piece)
-        for index, (value, token) in strongest
     )

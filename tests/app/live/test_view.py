@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.live.answers import Answers
-from app.live.look import Look
+from app.live.look import Among, Look
 from app.live.question import Question
 from app.live.view import STRONGEST, Live
 from app.web.sources import EngineCatalogue, InstalledSource
@@ -23,7 +23,7 @@ async def source_of(engine: FakeEngine) -> InstalledSource:
 async def seen(question: Question, engine: FakeEngine | None = None) -> tuple[Live, np.ndarray]:
     engine = engine or FakeEngine()
     source = await source_of(engine)
-    live = await Look({MODEL: engine}, answers=Answers()).compute(question, source)
+    live = await Look({MODEL: engine}, answers=Answers()).compute(question, Among(installed=source))
     answer = await engine.ask(p.TopFeatures(prompts=(p.Prompt(text=question.text),), sources=(source.source,), k=1))
     return live, dense(answer.prompts[0].tokens, source.source)
 
@@ -108,21 +108,21 @@ async def test_the_same_question_is_computed_once_until_it_is_old() -> None:
     source = await source_of(engine)
     look = Look({MODEL: engine}, answers=Answers(max_age_seconds=60, clock=lambda: now[0]))
     question = Question(text=TEXT, feature=7)
-    assert look.recall(question, source) is None
-    live = await look.compute(question, source)
+    assert await look.recall(question, Among(installed=source)) is None
+    live = await look.compute(question, Among(installed=source))
     asked = len(engine.asked)
-    assert await look.compute(question, source) == live
-    assert look.recall(question, source) == live
+    assert await look.compute(question, Among(installed=source)) == live
+    assert await look.recall(question, Among(installed=source)) == live
     assert len(engine.asked) == asked
     now[0] = 61.0
-    assert look.recall(question, source) is None
+    assert await look.recall(question, Among(installed=source)) is None
 
 
-async def test_only_so_many_answers_are_kept() -> None:
+async def test_only_so_many_bytes_of_answers_are_kept() -> None:
     engine = FakeEngine()
     source = await source_of(engine)
-    look = Look({MODEL: engine}, answers=Answers(max_answers=4))
-    for text in ("one", "two", "three"):
-        await look.compute(Question(text=text), source)
-    assert look.recall(Question(text="one"), source) is None
-    assert look.recall(Question(text="three"), source) is not None
+    look = Look({MODEL: engine}, answers=Answers(max_bytes=20_000))
+    for text in ("one " * 9, "two " * 9, "three " * 9):
+        await look.compute(Question(text=text), Among(installed=source))
+    assert await look.recall(Question(text="one " * 9), Among(installed=source)) is None
+    assert await look.recall(Question(text="three " * 9), Among(installed=source)) is not None

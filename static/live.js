@@ -1,0 +1,139 @@
+// The live page: moving in the map by keys, spans by shift and click, a slider for density, the model's words as they come.
+"use strict";
+(() => {
+  // --- the map: one stop of the tab key, arrows inside -----------------------------------------------------------
+  function cells(map) {
+    return [...map.querySelectorAll("tr")].map((row) => [...row.querySelectorAll("button")]);
+  }
+  function prepare() {
+    for (const map of document.querySelectorAll(".map")) {
+      const buttons = map.querySelectorAll("button");
+      const marked = map.querySelector("tr.on td button") ?? buttons[0];
+      for (const button of buttons) button.tabIndex = button === marked ? 0 : -1;
+    }
+    addSlider();
+  }
+  const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+  document.addEventListener("keydown", (event) => {
+    const button = event.target.closest?.(".map button");
+    const step = steps[event.key];
+    if (!button || (!step && event.key !== "Home" && event.key !== "End")) return;
+    event.preventDefault();
+    const rows = cells(button.closest(".map"));
+    let y = rows.findIndex((row) => row.includes(button));
+    let x = rows[y].indexOf(button);
+    if (step) [y, x] = [y + step[0], x + step[1]];
+    else x = event.key === "Home" ? 0 : rows[y].length - 1;
+    const next = rows[y]?.[Math.min(x, rows[y].length - 1)];
+    if (!next || x < 0) return;
+    button.tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+  });
+
+  // --- tokens: a click chooses one, shift and click the span up to it --------------------------------------------
+  document.addEventListener("click", (event) => {
+    const label = event.target.closest?.(".tokens label");
+    const to = document.getElementById("to");
+    if (!label || !to) return;
+    const chosen = document.querySelector(".tokens input:checked");
+    if (event.shiftKey && chosen) {
+      event.preventDefault();
+      getSelection()?.removeAllRanges();
+      to.value = label.querySelector("input").value;
+      to.dispatchEvent(new Event("change", { bubbles: true }));
+    }
+  });
+  document.addEventListener("change", (event) => {
+    if (event.target.matches?.(".tokens input")) {
+      const to = document.getElementById("to");
+      if (to) to.value = "";
+      mark();
+    } else if (event.target.id === "to") mark();
+  }, true);
+  // Only the detail is fetched for a token: the map's heads are marked here.
+  function mark() {
+    const from = Number(document.querySelector(".tokens input:checked")?.value ?? -1);
+    const to = document.getElementById("to")?.value;
+    const [first, last] = to ? [from, Number(to)].sort((a, b) => a - b) : [from, from];
+    for (const head of document.querySelectorAll("#map thead th")) {
+      const position = Number(head.querySelector("button").value.slice(1));
+      if (!head.classList.contains("u")) head.classList.toggle("on", position >= first && position <= last);
+    }
+    for (const label of document.querySelectorAll(".tokens label")) {
+      const position = Number(label.firstElementChild.value);
+      label.classList.toggle("in", first !== last && position >= first && position <= last);
+    }
+  }
+
+  // --- density: a slider beside the number, even steps from a hundredth of a per cent to all ---------------------
+  function addSlider() {
+    const number = document.getElementById("dense");
+    if (!number || number.parentElement.querySelector("[type=range]")) return;
+    const slider = Object.assign(document.createElement("input"), { type: "range", min: -2, max: 2, step: 0.25 });
+    slider.setAttribute("aria-label", "Hide features that fire often, as a slider");
+    const show = () => { slider.value = number.value ? Math.log10(Number(number.value)) : 2; };
+    slider.addEventListener("input", () => {
+      number.value = slider.value === "2" ? "" : Number((10 ** slider.value).toPrecision(2));
+    });
+    slider.addEventListener("change", (event) => {
+      event.stopPropagation();
+      number.dispatchEvent(new Event("change", { bubbles: true }));
+    });
+    number.addEventListener("input", show);
+    show();
+    number.before(slider);
+  }
+
+  // --- the model's own words -------------------------------------------------------------------------------------
+  document.addEventListener("submit", async (event) => {
+    const form = event.target;
+    if (form.id !== "continue") return;
+    event.preventDefault();
+    const words = form.querySelector(".words");
+    const button = form.querySelector("button");
+    const stop = new AbortController();
+    Object.assign(words, { hidden: false, textContent: "", className: "words" });
+    button.disabled = true;
+    addEventListener("pagehide", () => stop.abort(), { once: true });
+    try {
+      const answer = await fetch(form.action, {
+        method: "POST",
+        body: new URLSearchParams(new FormData(form)),
+        headers: { Accept: "text/event-stream, application/json" },
+        signal: stop.signal,
+      });
+      if (!answer.ok) throw new Error((await answer.json()).message);
+      for await (const [name, data] of events(answer.body)) {
+        if (name === "token") words.textContent += data.piece;
+        else if (name === "problem") throw new Error(data.message);
+        else if (data.place) location.assign(data.place);
+        else readOn(data.text);
+      }
+    } catch (error) {
+      words.className = "words wrong";
+      words.textContent += `${words.textContent ? "\n" : ""}${error.message}`;
+    }
+    button.disabled = false;
+  });
+  async function* events(body) {
+    let rest = "";
+    for await (const chunk of body.pipeThrough(new TextDecoderStream())) {
+      const parts = (rest + chunk).split("\n\n");
+      rest = parts.pop();
+      for (const part of parts) {
+        const [, name, data] = /^event: (.*)\ndata: (.*)$/.exec(part) ?? [];
+        if (name) yield [name, JSON.parse(data)];
+      }
+    }
+  }
+  function readOn(text) {
+    const box = document.getElementById("text");
+    if (box?.name !== "text") return;
+    box.value = text;
+    box.form.requestSubmit();
+  }
+
+  document.addEventListener("DOMContentLoaded", prepare);
+  document.addEventListener("htmx:after:swap", prepare);
+})();
