@@ -110,7 +110,11 @@ class ParquetRows:
                 for value in file.read_row_group(group, columns=[self._column]).column(0).to_pylist():
                     row += 1
                     if row > first and value:
-                        yield str(value), True, [index, row]
+                        if not isinstance(value, str):
+                            raise BadInput(
+                                f"{path} has no text under {self._column!r} in row {row}, but {type(value).__name__}."
+                            )
+                        yield value, True, [index, row]
             first = 0
 
 

@@ -10,12 +10,17 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
+
 from inference.errors import BadInput, NotFound
 from inference.gemma.sites import Site
 
 KINDS = ("sae", "transcoder", "clt")
 SAE_SITES = ("resid_post", "attn_out", "mlp_out")
 LOSSES = ("batch_topk", "jumprelu")
+L0_NAMES = ("small", "medium", "big")
+SAVED = ("float32", "bfloat16")
+POSITIVE = ("batch_tokens", "forward_tokens", "held_out_tokens", "log_every_steps", "checkpoint_every_steps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,25 +158,33 @@ def read_config(path: Path) -> TrainConfig:
 
 def config_from(found: Mapping[str, Any]) -> TrainConfig:
     """A configuration from plain values, refusing names that do not exist."""
-    values = dict(found)
+    values = _object(found, "The configuration")
     _known(values, TrainConfig)
     missing = [name for name in ("out", "source", "banks", "tokens") if name not in values]
     if missing:
         raise BadInput(f"The configuration lacks {', '.join(missing)}.")
-    banks = []
-    for bank in values["banks"]:
-        _known(bank, BankConfig)
+    for bank in values["banks"] if isinstance(values["banks"], list | tuple) else ():
+        _known(_object(bank, "A bank"), BankConfig)
         if missing := [name for name in ("width", "l0") if name not in bank]:
             raise BadInput(f"A bank lacks {', '.join(missing)}.")
-        tuples = {name: tuple(bank[name]) for name in ("layers", "prefixes", "prefix_weights") if name in bank}
-        banks.append(BankConfig(**{**bank, **tuples}))
-    values["banks"] = tuple(banks)
-    values["out"] = Path(values["out"])
-    if values.get("checkpoint") is not None:
-        values["checkpoint"] = Path(values["checkpoint"])
-    config = TrainConfig(**values)
+    try:
+        config = msgspec.convert(values, TrainConfig, dec_hook=_path)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"The configuration does not fit: {error}.") from None
     check(config)
     return config
+
+
+def _object(found: Any, what: str) -> dict[str, Any]:
+    if not isinstance(found, Mapping):
+        raise BadInput(f"{what} is {type(found).__name__}, and an object of settings is expected.")
+    return dict(found)
+
+
+def _path(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str | Path):
+        return Path(value)
+    raise NotImplementedError(f"{kind.__name__} from {type(value).__name__}")
 
 
 def _known(values: Mapping[str, Any], kind: type) -> None:
@@ -187,6 +200,10 @@ def check(config: TrainConfig) -> None:
         raise BadInput("There is nothing to train. Give at least one bank of dictionaries.")
     if config.tokens < config.batch_tokens:
         raise BadInput(f"{config.tokens} tokens are less than one batch of {config.batch_tokens}. Give more tokens.")
+    if least := [name for name in POSITIVE if getattr(config, name) < 1]:
+        raise BadInput(f"{', '.join(least)} must be at least 1.")
+    if config.save_dtype not in SAVED:
+        raise BadInput(f"Weights cannot be saved as {config.save_dtype!r}. Give one of {', '.join(SAVED)}.")
     if config.passage_tokens < 2:
         raise BadInput("A passage needs at least two tokens: BOS, which is not trained on, and one more.")
     for bank in config.banks:
@@ -202,6 +219,8 @@ def check_bank(bank: BankConfig) -> None:
         raise BadInput(f"{bank.loss!r} is not a loss. Losses are {', '.join(LOSSES)}.")
     if bank.skip and bank.kind == "sae":
         raise BadInput("An SAE has no skip connection: it would copy its input. Use skip with transcoders.")
+    if bank.l0_name not in L0_NAMES:
+        raise BadInput(f"{bank.l0_name!r} is not a word for an L0. Words are {', '.join(L0_NAMES)}.")
     if not 0 < bank.l0 < bank.width:
         raise BadInput(
             f"An L0 of {bank.l0:g} does not fit a width of {bank.width}: it must lie between 0 and the width."

@@ -1,27 +1,24 @@
 """Trained dictionaries to Gemma Scope 2's folders, their thresholds set and themselves measured on held-out text."""
 
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from gemmascope.folders import Folder
 from gemmascope.models import MODELS
 from gemmascope.widths import width_name
 from inference.dictionaries.config import make_config
-from inference.dictionaries.folder import open_folder
-from inference.errors import Unavailable
+from inference.dictionaries.write import write_folder
 from inference.gemma.sites import Site
 from inference.training import fold
 from inference.training.bank import Bank
 from inference.training.calibrate import Pieces, Report, calibrate_layers, calibrate_single
 from inference.training.config import BankConfig
 from inference.training.normalise import Scaling
-from inference.training.saving import is_disk_full, write_json
+from inference.training.saving import room_for
 from inference.training.stream import Passages, SiteReader, read_trained
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -139,25 +136,7 @@ def describe(
 
 
 def write_dictionary(path: Path, layers: Sequence[Mapping[str, Tensor]], config: Mapping[str, Any]) -> None:
-    """A whole folder or none. Unlike `dictionaries.write`, every tensor keeps its own dtype: large weights may be
-    bfloat16 while biases, which the mean's size makes sensitive, stay float32."""
-    partial = path.parent / f".{path.name}.partial" / path.parent.name / path.name
-    top = path.parent / f".{path.name}.partial"
-    shutil.rmtree(top, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        for number, tensors in enumerate(layers):
-            name = "params.safetensors" if config["type"] != "clt" else f"params_layer_{number}.safetensors"
-            save_file({key: tensor.cpu().contiguous() for key, tensor in tensors.items()}, partial / name)
-        write_json(partial / "config.json", config)
-        open_folder(partial)
-        shutil.rmtree(path, ignore_errors=True)
-        partial.rename(path)
-    except Exception as error:
-        if is_disk_full(error):
-            raise Unavailable(
-                f"The disk is full: {path} could not be written. The run's last state is kept."
-            ) from error
-        raise
-    finally:
-        shutil.rmtree(top, ignore_errors=True)
+    """A whole folder or none, in place of an earlier one. Tensors keep their dtypes: large weights may be bfloat16
+    while biases, which the mean's size makes sensitive, stay float32."""
+    with room_for(f"the dictionary {path.name}", path.parent):
+        write_folder(path, layers if config["type"] == "clt" else layers[0], config, dtype=None, replace=True)

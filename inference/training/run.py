@@ -256,7 +256,9 @@ class Trainer:
                 hold_layers=max(1, self.config.buffer_bytes // per_layer), model=self.config.model,
                 dtype=self.config.save_dtype, origin=origin, told=told,
             )  # fmt: skip
-        saving.write_json(self.config.out / "report.json", {name: report.to_json() for name, report in reports.items()})
+        with saving.room_for("report.json", self.config.out):
+            told_of = {name: report.to_json() for name, report in reports.items()}
+            saving.write_json(self.config.out / "report.json", told_of)
         return reports
 
     def _cut_log(self) -> None:

@@ -8,7 +8,8 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,28 +29,38 @@ def save_state(folder: Path, *, step: int, tensors: Mapping[str, Tensor], record
     target = folder / name
     partial = folder / f".{name}.partial"
     try:
+        with room_for(f"the state of step {step}", folder):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            save_file(
+                {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()},
+                partial / "state.safetensors",
+            )
+            write_json(partial / "record.json", record)
+            _sync(partial / "state.safetensors")
+            if target.exists():
+                shutil.rmtree(target)
+            partial.rename(target)
+            write_json(folder / LAST, {"state": name})
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        save_file(
-            {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, partial / "state.safetensors"
-        )
-        write_json(partial / "record.json", record)
-        _sync(partial / "state.safetensors")
-        if target.exists():
-            shutil.rmtree(target)
-        partial.rename(target)
-        write_json(folder / LAST, {"state": name})
-    except Exception as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        if is_disk_full(error):
-            raise Unavailable(
-                f"The disk is full: the state of step {step} could not be written to {folder}. "
-                "The last whole state is kept; free some space and start again to go on from there."
-            ) from error
-        raise
     for old in sorted(folder.glob("step_*"))[:-KEPT]:
         if old.name != name:
             shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def room_for(what: str, folder: Path) -> Iterator[None]:
+    """Says it in a sentence when the disk is full while `what` is written below `folder`."""
+    try:
+        yield
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        raise Unavailable(
+            f"The disk is full: {what} could not be written to {folder}. "
+            "The last whole state is kept; free some space and start again to go on from there."
+        ) from error
 
 
 def is_disk_full(error: Exception) -> bool:
@@ -74,8 +85,9 @@ def check_same_run(
     """Notes which run a folder belongs to; refuses a folder of another. `known` reads what an earlier version noted."""
     path = folder / "run.json"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, identity)
+        with room_for("which run this is", folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(path, identity)
         return
     try:
         found = known(json.loads(path.read_text()))
@@ -100,7 +112,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def append_line(path: Path, value: Mapping[str, Any]) -> None:
-    with path.open("a") as file:
+    with room_for("a line of the log", path.parent), path.open("a") as file:
         file.write(json.dumps(value) + "\n")
 
 

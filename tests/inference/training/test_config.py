@@ -35,6 +35,10 @@ def test_a_json_file_reads_as_the_run_it_describes(tmp_path: Path) -> None:
         ({"kind": "autoencoder"}, "Kinds are sae, transcoder, clt"),
         ({"loss": "l1"}, "Losses are batch_topk, jumprelu"),
         ({"skip": True}, "An SAE has no skip connection"),
+        ({"l0": 65}, "L0 of 65 does not fit a width of 64"),
+        ({"width": "64"}, r"Expected `int`, got `str` - at `\$.banks\[0\].width`"),
+        ({"layers": "all"}, r"Expected `array`, got `str`"),
+        ({"l0_name": "tiny"}, "Words are small, medium, big"),
         ({"depth": 3}, "'depth' is not a setting of BankConfig"),
     ],
 )
@@ -52,6 +56,14 @@ def test_a_configuration_without_its_parts_is_refused() -> None:
         config_from({**BASE, "banks": []})
     with pytest.raises(BadInput, match="less than one batch"):
         config_from({**with_bank(), "tokens": 10})
+    with pytest.raises(BadInput, match="log_every_steps must be at least 1"):
+        config_from({**with_bank(), "log_every_steps": 0})
+    with pytest.raises(BadInput, match="cannot be saved as 'float16'"):
+        config_from({**with_bank(), "save_dtype": "float16"})
+    with pytest.raises(BadInput, match="A bank is str, and an object"):
+        config_from({**BASE, "banks": ["sae"]})
+    with pytest.raises(BadInput, match="is list, and an object"):
+        config_from([])  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="at least two tokens"):
         config_from({**with_bank(), "passage_tokens": 1})
 

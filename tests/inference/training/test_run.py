@@ -17,7 +17,7 @@ from inference.dictionaries.dictionary import Dictionary
 from inference.errors import BadInput, Unavailable
 from inference.gemma.model import Gemma
 from inference.gemma.sites import Site
-from inference.training import saving
+from inference.training import export, saving
 from inference.training.calibrate import Report
 from inference.training.config import TrainConfig
 from inference.training.metrics import Row
@@ -172,6 +172,45 @@ def test_a_full_disk_keeps_the_last_state_and_says_so(
     run(config, tiny_gemma)
     run(whole, tiny_gemma)
     same_results(config, whole)
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_disk_that_is_full_when_a_dictionary_is_written_loses_no_training(
+    tiny_gemma: Gemma, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, whole = small_config(tmp_path), small_config(tmp_path / "whole")
+    write = export.write_folder
+
+    def full(path: Path, *rest: Any, **settings: Any) -> None:
+        if path.name == Path(TRANSCODER).name:
+            raise FULL
+        write(path, *rest, **settings)
+
+    monkeypatch.setattr(export, "write_folder", full)
+    with pytest.raises(Unavailable, match="The disk is full: the dictionary layer_2_width_32"):
+        run(config, tiny_gemma)
+    monkeypatch.undo()
+    run(config, tiny_gemma)
+    run(whole, tiny_gemma)
+    same_results(config, whole)
+
+
+def test_a_disk_that_is_full_when_a_line_is_logged_says_so(tiny_gemma: Gemma, tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    (config.out / "run").mkdir(parents=True)
+    (config.out / "run" / "log.jsonl").symlink_to("/dev/full")
+    with pytest.raises(Unavailable, match="The disk is full: a line of the log"):
+        run(config, tiny_gemma)
+
+
+def test_a_refused_run_leaves_its_folder_to_another(tiny_gemma: Gemma, tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    for bank in ({"width": 64, "l0": 8, "layers": [4]}, {"width": 64, "l0": 8, "kind": "clt", "layers": [1]}):
+        with pytest.raises(BadInput):
+            run(small_config(tmp_path, banks=[bank]), tiny_gemma)
+    assert not config.out.exists()
 
 
 def test_planted_features_are_recovered(tmp_path: Path) -> None:

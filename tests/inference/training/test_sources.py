@@ -216,6 +216,10 @@ def test_what_does_not_exist_is_named(tmp_path: Path) -> None:
         opened("poem", tmp_path)
     with pytest.raises(NotFound, match=r"no files ending in \.parquet"):
         opened("parquet", tmp_path)
+    pq.write_table(pa.table({"text": [b"a"]}), tmp_path / "b.parquet")
+    with pytest.raises(BadInput, match="no text under 'text' in row 1, but bytes"):
+        opened("parquet", tmp_path / "b.parquet").take(1)
+    (tmp_path / "b.parquet").unlink()
     pq.write_table(pa.table({"body": ["a"]}), tmp_path / "a.parquet")
     with pytest.raises(BadInput, match=r"no column 'text'\. Its columns are body"):
         opened("parquet", tmp_path / "a.parquet").take(1)
