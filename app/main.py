@@ -18,6 +18,8 @@ from app.access import pages as access_pages
 from app.access.gate import Gate
 from app.catalogue import api as catalogue_api
 from app.db.database import Database
+from app.jobs import api as jobs_api
+from app.jobs import pages as jobs_pages
 from app.live import api as live_api
 from app.live import going_on as live_going_on
 from app.live import home as live_home
@@ -114,6 +116,18 @@ def create_app(
     for router in (inference_routes.router, inference_routes.at_the_root, inference_absent.router):
         app.include_router(router)
     # Fixed addresses first: a model's page takes any one word.
-    for room in (health, theme, access_pages, catalogue_api, share_pages, live_api, live_going_on, live_pages, live_home):
+    for room in (
+        health,
+        theme,
+        access_pages,
+        jobs_api,
+        jobs_pages,
+        catalogue_api,
+        share_pages,
+        live_api,
+        live_going_on,
+        live_pages,
+        live_home,
+    ):
         app.include_router(room.router)
     return app
