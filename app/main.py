@@ -18,6 +18,8 @@ from app.access import pages as access_pages
 from app.access.gate import Gate
 from app.catalogue import api as catalogue_api
 from app.db.database import Database
+from app.features import pages as features_pages
+from app.features import vectors as features_vectors
 from app.jobs import api as jobs_api
 from app.jobs import pages as jobs_pages
 from app.live import api as live_api
@@ -29,8 +31,11 @@ from app.live.look import Look
 from app.live.saved import Opener as LiveOpener
 from app.neuronpedia.inference import absent as inference_absent
 from app.neuronpedia.inference import routes as inference_routes
+from app.search import elsewhere as search_elsewhere
+from app.search import pages as search_pages
 from app.settings import Settings
 from app.share import pages as share_pages
+from app.training import pages as training_pages
 from app.web import cors, errors, health, hosts, logs, templating, theme
 from app.web.assets import Assets
 from app.web.basepath import BasePath
@@ -124,10 +129,16 @@ def create_app(
         jobs_pages,
         catalogue_api,
         share_pages,
+        training_pages,
         live_api,
         live_going_on,
         live_pages,
+        search_pages,
+        search_elsewhere,
         live_home,
     ):
         app.include_router(room.router)
+    # A source's pages take any two words, so they come last.
+    for reading in (features_vectors, features_pages):
+        app.include_router(reading.router)
     return app

@@ -1,0 +1,69 @@
+"""SQL of the reading pages: what is known of features that another feature leads to, and one at random."""
+
+import secrets
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db.binary import fetch
+from app.store.labels import RANK, TOKEN_PATTERN
+from app.store.sources import SourceRow
+
+
+class Known(NamedTuple):
+    """Of a feature that is only mentioned."""
+
+    label: str | None
+    counted: bool
+    density: float | None
+
+
+NOTHING = Known(None, False, None)
+
+# One question for the features of several sources: a page mentions some fifty, of three sources.
+KNOWN = f"""
+    select asked.source, asked.index, best.text, best.method, stat.density
+    from unnest(%(sources)s::integer[], %(harvests)s::integer[], %(indexes)s::integer[])
+        as asked (source, harvest, index)
+    left join feature_stat stat on stat.harvest_id = asked.harvest and stat.index = asked.index
+    left join lateral (
+        select text, method from label
+        where source_id = asked.source and label.index = asked.index and status = 'current' and visibility = 'public'
+        order by {RANK} limit 1
+    ) best on true
+"""
+RANDOM = """
+    select index from feature_stat where harvest_id = :harvest and index >= :least and flags & 1 = 0
+    order by index limit 1
+"""
+
+
+async def known(session: AsyncSession, wanted: Collection[tuple[SourceRow, int]]) -> dict[tuple[str, int], Known]:
+    """Label and density of features, by the name of their source and index."""
+    if not wanted:
+        return {}
+    names = {source.id: source.name for source, _ in wanted}
+    values: dict[str, Any] = {
+        "sources": [source.id for source, _ in wanted],
+        "harvests": [source.harvest.id if source.harvest else 0 for source, _ in wanted],
+        "indexes": [index for _, index in wanted],
+    }
+    return {
+        (names[source], index): Known(label, method == TOKEN_PATTERN, density)
+        for source, index, label, method, density in await fetch(session, KNOWN, values)
+    }
+
+
+def some_number(width: int) -> int:
+    return secrets.randbelow(max(1, width))
+
+
+async def random_feature(session: AsyncSession, harvest_id: int, least: int) -> int | None:
+    """The first feature from `least` on that fires at all; else the first of all; None where none does."""
+    for start in (least, 0):
+        found = await session.scalar(text(RANDOM), {"harvest": harvest_id, "least": start})
+        if found is not None:
+            return int(found)
+    return None

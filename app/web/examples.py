@@ -1,0 +1,212 @@
+"""Examples of a feature as pages draw them: a part of a text with heat, an element only where something fires.
+
+Several rooms show them (a feature's page, embeds, cards, search), so what is drawn is decided here once, and drawn by
+the macros of `templates/shared/heatmap.html`. Only the tokens of the part that is shown are made into text: a page
+holds dozens of examples of hundreds of tokens each.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import msgspec
+import numpy as np
+
+from app.store.features import Bands, Example
+from app.store.tokens import pieces
+from app.web import heat
+from inference.errors import BadInput
+
+Context = Literal["snippet", "stacked", "full"]
+CONTEXTS: tuple[Context, ...] = get_args(Context)
+BEFORE, AFTER = 18, 12
+"""Tokens of a snippet, besides the one of the peak."""
+STACKED = 14
+"""Tokens on either side where examples stand one below the other, their peaks in one column."""
+BOS = 2
+"""The token that begins a text of Gemma, and is no text."""
+CHARACTER = 3
+"""Tokens that the first one of a snippet may need before it, when a character was split over four."""
+
+
+class Spot(msgspec.Struct, frozen=True):
+    """One token that fires, or silent neighbours as one."""
+
+    text: str
+    level: int
+    """Heat, 0 to 15; 0 is silent."""
+    value: float | None
+    """None where nothing fires, or on several tokens."""
+    position: int
+    """Of the first token in its passage; BOS is position 0."""
+    id: int | None
+    """Of the token that fires."""
+
+
+class Drawn(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of an example that is shown."""
+
+    passage: int
+    peak: float
+    position: int
+    """Of the peak."""
+    spots: tuple[Spot, ...]
+    first: int
+    """Position where the part begins."""
+    length: int
+    """Tokens of the part."""
+    total: int
+    """Tokens of the passage."""
+    fires_on: int
+    """Tokens of the whole passage."""
+    text: str
+    """Of the part, without heat."""
+    times: int = 1
+    """How many examples show this same part; only the strongest of them is drawn."""
+
+    @property
+    def cut_before(self) -> bool:
+        return self.first > 1
+
+    @property
+    def cut_after(self) -> bool:
+        return self.first + self.length < self.total
+
+    @property
+    def firing(self) -> tuple[Spot, ...]:
+        return tuple(spot for spot in self.spots if spot.level)
+
+    @property
+    def peak_spot(self) -> Spot | None:
+        return next((spot for spot in self.spots if spot.level and spot.position == self.position), None)
+
+    @property
+    def left(self) -> tuple[Spot, ...]:
+        return tuple(spot for spot in self.spots if spot.position < self.position)
+
+    @property
+    def right(self) -> tuple[Spot, ...]:
+        return tuple(spot for spot in self.spots if spot.position > self.position)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnBand:
+    """The examples of one band."""
+
+    band: int
+    """0: the strongest; then intervals of activation from high to low."""
+    low: float
+    high: float
+    share: float | None
+    """Of all the feature's firings, those of this interval."""
+    examples: tuple[Drawn, ...]
+    stored: int
+    """How many examples there are, folded ones included."""
+
+
+def parse_context(written: str) -> Context:
+    """From an address; nothing means the snippet."""
+    for context in CONTEXTS:
+        if written == context or (not written and context == "snippet"):
+            return context
+    raise BadInput(f"{written[:40]!r} is no way of showing examples; write {', '.join(CONTEXTS)}.")
+
+
+def ids_shown(bands: Iterable[Bands], context: Context) -> set[int]:
+    """The tokens whose text `draw_bands` needs: ask `app.store.tokens.texts` for them."""
+    found: set[int] = set()
+    for band in bands:
+        for example in band.examples:
+            first, after = _part(example, context)
+            found.update(example.ids[max(0, first - CHARACTER) : after + CHARACTER].tolist())
+    return found
+
+
+def draw_bands(
+    bands: Iterable[Bands],
+    known: Mapping[int, str],
+    *,
+    peak: float,
+    context: Context = "snippet",
+    most: int | None = None,
+) -> tuple[DrawnBand, ...]:
+    """Every band with what is shown of it, at most the `most` strongest examples each. Heat is linear up to `peak`,
+    the same for all, so that bands compare."""
+    return tuple(
+        DrawnBand(
+            band=band.band,
+            low=band.low,
+            high=band.high,
+            share=band.share,
+            examples=fold(draw(example, known, peak=peak, context=context) for example in band.examples[:most]),
+            stored=len(band.examples),
+        )
+        for band in bands
+    )
+
+
+def draw(example: Example, known: Mapping[int, str], *, peak: float, context: Context = "snippet") -> Drawn:
+    """One example. `known` maps token ids to their text."""
+    first, after = _part(example, context)
+    # A character that was split over tokens stands at the first of them, so the text is made from a little earlier.
+    start = max(0, first - CHARACTER)
+    ids = example.ids[start : after + CHARACTER].tolist()
+    texts = pieces(ids, known)[first - start : after - start]
+    values = example.values[first:after]
+    return Drawn(
+        passage=example.passage,
+        peak=example.peak,
+        position=example.position,
+        spots=spots(texts, values, example.ids[first:after], peak=peak, start=first, whole=example.position),
+        first=first,
+        length=after - first,
+        total=len(example.ids),
+        fires_on=int(np.count_nonzero(example.values > 0)),
+        text="".join(texts),
+    )
+
+
+def spots(
+    texts: list[str], values: np.ndarray, ids: np.ndarray, *, peak: float, start: int, whole: int | None = None
+) -> tuple[Spot, ...]:
+    """Tokens as spots. Silent ones are joined, except over the position `whole`, which stays by itself."""
+    found: list[Spot] = []
+    cuts = sorted({*np.flatnonzero(values > 0).tolist(), *(() if whole is None else (whole - start,))})
+    done = 0
+    for place in cuts:
+        if not 0 <= place < len(texts):
+            continue
+        if done < place:
+            found.append(Spot("".join(texts[done:place]), 0, None, start + done, None))
+        value = float(values[place])
+        level = heat.level(value, peak=peak)
+        found.append(Spot(texts[place], level, value if level else None, start + place, int(ids[place])))
+        done = place + 1
+    if done < len(texts):
+        found.append(Spot("".join(texts[done:]), 0, None, start + done, None))
+    return tuple(found)
+
+
+def fold(drawn: Iterable[Drawn]) -> tuple[Drawn, ...]:
+    """Examples that show the same text become one, the first of them, which says how many there are."""
+    kept: dict[str, Drawn] = {}
+    times: dict[str, int] = {}
+    for one in drawn:
+        kept.setdefault(one.text, one)
+        times[one.text] = times.get(one.text, 0) + 1
+    return tuple(
+        one if times[text] == 1 else msgspec.structs.replace(one, times=times[text]) for text, one in kept.items()
+    )
+
+
+def _part(example: Example, context: Context) -> tuple[int, int]:
+    """From which token to which. A snippet at an end of its passage reaches further on the other side."""
+    total = len(example.ids)
+    begin = 1 if total > 1 and example.position > 0 and example.ids[0] == BOS else 0
+    if context == "full":
+        return begin, total
+    if context == "stacked":
+        return max(begin, example.position - STACKED), min(total, example.position + STACKED + 1)
+    length = BEFORE + AFTER + 1
+    first = max(begin, min(example.position - BEFORE, total - length))
+    return first, min(total, first + length)
