@@ -38,7 +38,7 @@ SITE = Site("resid_post", LAYER)
 WIDTH, L0, BATCH = 1024, 32, 1024
 PREFIXES = (64, 256, 1024)
 PASSAGES, HELD_OUT_PASSAGES = 960, 64
-EPOCHS = 4
+EPOCHS = 2
 RATES = (3e-4, 8e-4, 2e-3)
 """The first is SAELens' default, the second what Gemlens takes at this width by its own rule."""
 DEAD_AFTER_TOKENS = 60_000
@@ -48,8 +48,11 @@ Values = NDArray[np.float32]
 
 def figures() -> Iterator[Figure]:
     keep = Path(os.environ.get("GEMLENS_PEERS_CACHE", HOME / "peers" / str(SITE)))
-    checkpoint = find(MODEL, home=HOME, offline=True)
-    reader = replayed(keep, lambda: Gemma.load(checkpoint, dtype="float32"), site=SITE, passages=PASSAGES)
+
+    def load() -> Gemma:
+        return Gemma.load(find(MODEL, home=HOME, offline=True), dtype="float32")
+
+    reader = replayed(keep, load, site=SITE, passages=PASSAGES)
     with tempfile.TemporaryDirectory(prefix="gemlens-peers-") as folder:
         yield from compared(reader, Path(folder))
 
