@@ -36,13 +36,15 @@ RULES = (
     # Live computing.
     Rule("compute", READING, "/{}/live.json /{}/steer.json /{}/chat.json"),
     Rule("read", READING, "/{}/live /{}/steer /{}/chat", fragment="compute"),
-    Rule("compute", "POST", "/{}/live /{}/steer /{}/chat /{}/steer/** /{}/chat/**"),
+    Rule("write", "POST", "/{}/*/save"),
+    Rule("compute", "POST", "/{}/live /{}/live/continue /{}/steer /{}/steer/continue /{}/chat /{}/chat/continue"),
     # Pages and data to read.
     Rule(
         "read",
         READING,
         "/ /{} /{}.* /{}/** /search /search.* /search/** /search-explanations /quick-list /lists /lists.* /lists/** "
-        "/s/** /cards/** /oembed /oembed.* /embed/** /jobs /jobs.* /jobs/** /api /api.* /api/** /v1/**",
+        "/s/** /cards/** /oembed /oembed.* /embed/** /jobs /jobs.* /jobs/** "
+        "/training /training.* /training/** /api /api.* /api/** /v1/**",
     ),
     # Neuronpedia's web API: all of it is POST, whatever it does.
     Rule(
