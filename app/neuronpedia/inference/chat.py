@@ -30,6 +30,8 @@ class Segment(NamedTuple):
 
 
 def turns(messages: Sequence[Message]) -> tuple[Turn, ...]:
+    if not messages:
+        raise BadInput("The conversation has no message. Give at least one, such as a user's.")
     for message in messages:
         if message.role not in _ROLES:
             raise BadInput(f"{message.role[:40]!r} is not a role. Roles are {', '.join(_ROLES)}.")

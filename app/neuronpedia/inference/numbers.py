@@ -96,7 +96,7 @@ class _Columns:
             self.sums = np.add.reduceat(self._values * weights[self._rows], self._starts)
         else:
             self.peaks = self.sums = np.zeros(0)
-        self._ends = np.append(self._starts[1:], len(self._rows))
+        self._ends = np.append(self._starts, len(self._rows))[1:]
 
     def dense(self, index: int, length: int) -> np.ndarray:
         values = np.zeros(length)
@@ -177,11 +177,11 @@ def active(tokens: Tokens, found: Sparse) -> t.Active:
     rows, values = found.rows[kept][order], rule.rounded(found.values[kept][order])
     indexes, starts = np.unique(found.indexes[kept][order], return_index=True)
     pairs = list(zip(rows.tolist(), values.tolist(), strict=True))
-    ends = [*starts[1:].tolist(), len(pairs)]
+    ends = np.append(starts, len(pairs))[1:]
     return t.Active.model_construct(
         tokens=list(tokens.pieces),
         activeFeatures={
             str(index): pairs[start:end]
-            for index, start, end in zip(indexes.tolist(), starts.tolist(), ends, strict=True)
+            for index, start, end in zip(indexes.tolist(), starts.tolist(), ends.tolist(), strict=True)
         },
     )

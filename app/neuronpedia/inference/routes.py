@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 import numpy as np
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from app.neuronpedia.inference import chat, dialect, hooks, numbers, questions, tellings
 from app.neuronpedia.inference.rules import RULES
 from app.neuronpedia.inference.served import Served, feature_number, served, set_of
+from app.web import errors
 from app.web.house import house_of
 from app.web.patience import Gone, while_waited_for
 from inference.engine.protocol import (
@@ -33,7 +34,7 @@ from inference.engine.protocol import (
     TokenizeAnswer,
     Tokens,
 )
-from inference.errors import BadInput
+from inference.errors import BadInput, GemlensError
 
 MOST_NUMBERS = 2_000_000
 """In one answer. Texts are bounded by the body's size and the engine, their product with features is bounded here."""
@@ -448,8 +449,12 @@ at_the_root = APIRouter(tags=["inference wire"])
 @router.get("/health/", include_in_schema=False)
 async def health(request: Request) -> Response:
     """200 once the model is loaded, 503 before."""
-    await served(house_of(request), None).ready()
-    return dialect.as_json(b'{"status":"healthy"}')
+    try:
+        await served(house_of(request), None).ready()
+    except (EngineError, GemlensError) as error:
+        problem = errors.problem_of(error)
+        return JSONResponse(errors.body(problem), status_code=problem.status)
+    return JSONResponse({"status": "healthy"})
 
 
 # --- shared -------------------------------------------------------------------------------------------------------
