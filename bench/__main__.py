@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 
-MODULES = ("foundation", "training", "harvest", "precision")
+MODULES = ("foundation", "training", "harvest", "precision", "loading")
 
 
 def main() -> None:

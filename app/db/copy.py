@@ -1,11 +1,11 @@
 """Bulk loading by binary COPY, with types taken from the tables: minutes where the ORM takes an hour.
 
-Rows are sequences in the order of `columns`; arrays may be lists or numpy arrays, and are written in one numpy
-operation each. Everything happens in the caller's transaction, so that a shard's rows and its own row become visible
+Rows are sequences in the order of `columns`; arrays may be lists or numpy arrays, and a column of them is converted for
+some hundred rows at once. Everything happens in the caller's transaction, so that a shard's rows and its own row become visible
 together.
 """
 
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,26 +28,50 @@ ARRAYS = {
 }
 
 
-class _ArrayDumper(Dumper):
-    """One dimension, no nulls: header, then every element after its length."""
+AT_ONCE = 512
+"""Rows whose arrays are converted together."""
+
+
+class _WireDumper(Dumper):
+    """Of what `wire_arrays` has made."""
 
     format = Format.BINARY
-    element: int
-    wire: np.dtype[Any]
 
     def dump(self, obj: Any) -> bytes:
-        values = np.asarray(obj)
-        if values.ndim != 1:
-            raise ValueError(f"an array column takes one dimension, not the shape {values.shape}")
-        if not len(values):
-            return np.array([0, 0, self.element], dtype=">i4").tobytes()
-        narrow = values.astype(self.wire)
-        if self.wire.kind == "i" and not np.array_equal(narrow, values):
-            raise ValueError(f"an array column of {self.wire.itemsize}-byte integers cannot hold {values}")
-        items = np.empty(len(values), dtype=[("length", ">i4"), ("value", self.wire)])
-        items["length"] = self.wire.itemsize
-        items["value"] = narrow
-        return np.array([1, 0, self.element, len(values), 1], dtype=">i4").tobytes() + items.tobytes()
+        return bytes(obj)
+
+
+def wire_arrays(name: str, column: Sequence[Any]) -> list[bytes | None]:
+    """Arrays of one column as Postgres reads them: one dimension, no nulls; header, then every element after its
+    length. A row without an array stays None."""
+    _, element, type_ = ARRAYS[name]
+    wire = np.dtype(type_)
+    arrays = [None if value is None else np.asarray(value) for value in column]
+    for array in arrays:
+        if array is not None and array.ndim != 1:
+            raise ValueError(f"an array column takes one dimension, not the shape {array.shape}")
+    full = [array for array in arrays if array is not None and len(array)]
+    given = np.concatenate(full) if full else np.empty(0, wire)
+    items = np.empty(len(given), dtype=[("length", ">i4"), ("value", wire)])
+    items["length"] = wire.itemsize
+    items["value"] = given.astype(wire)
+    if wire.kind == "i" and not np.array_equal(items["value"], given):
+        wrong = given[items["value"] != given][:8]
+        raise ValueError(f"an array column of {wire.itemsize}-byte integers cannot hold {wrong}")
+    heads = np.ones((len(arrays), 5), dtype=">i4")
+    heads[:, 1], heads[:, 2] = 0, element
+    heads[:, 3] = [0 if array is None else len(array) for array in arrays]
+    empty = np.array([0, 0, element], dtype=">i4").tobytes()
+    head, body, step, place = heads.tobytes(), items.tobytes(), items.itemsize, 0
+    found: list[bytes | None] = []
+    for number, array in enumerate(arrays):
+        if array is None or not len(array):
+            found.append(None if array is None else empty)
+            continue
+        end = place + step * len(array)
+        found.append(head[20 * number : 20 * number + 20] + body[place:end])
+        place = end
+    return found
 
 
 class _HalfVectorDumper(Dumper):
@@ -58,11 +82,6 @@ class _HalfVectorDumper(Dumper):
     def dump(self, obj: Any) -> bytes:
         values = np.asarray(obj, dtype=">f2")
         return np.array([len(values), 0], dtype=">i2").tobytes() + values.tobytes()
-
-
-def array_dumper(name: str) -> type[Dumper]:
-    oid, element, wire = ARRAYS[name]
-    return type("ArrayDumper", (_ArrayDumper,), {"oid": oid, "element": element, "wire": np.dtype(wire)})
 
 
 async def copy_rows(
@@ -81,15 +100,39 @@ async def copy_rows(
         statement = SQL("copy {} ({}) from stdin (format binary)").format(Identifier(into.name), names)
         async with cursor.copy(statement) as copy:
             copy.set_types(types)
-            if isinstance(rows, AsyncIterable):
-                async for row in rows:
+            async for some in _some(rows):
+                for row in _on_the_wire(types, some):
                     await copy.write_row(row)
-                    count += 1
-            else:
-                for row in rows:
-                    await copy.write_row(row)
-                    count += 1
+                count += len(some)
     return count
+
+
+async def _some(rows: Iterable[Sequence[Any]] | AsyncIterable[Sequence[Any]]) -> AsyncIterator[list[Sequence[Any]]]:
+    some: list[Sequence[Any]] = []
+    if isinstance(rows, AsyncIterable):
+        async for row in rows:
+            some.append(row)
+            if len(some) == AT_ONCE:
+                yield some
+                some = []
+    else:
+        for row in rows:
+            some.append(row)
+            if len(some) == AT_ONCE:
+                yield some
+                some = []
+    if some:
+        yield some
+
+
+def _on_the_wire(types: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterable[Sequence[Any]]:
+    if not set(types) & set(ARRAYS):
+        return rows
+    columns = zip(*rows, strict=True)
+    return zip(
+        *(wire_arrays(name, column) if name in ARRAYS else column for name, column in zip(types, columns, strict=True)),
+        strict=True,
+    )
 
 
 def _type_name(table: Table, column: str) -> str:
@@ -101,7 +144,7 @@ def _type_name(table: Table, column: str) -> str:
 async def _register(connection: AsyncConnection[Any], cursor: AsyncCursor[Any], types: Sequence[str]) -> None:
     """Teaches one cursor the types of one COPY, and nobody else."""
     for name in set(types) & set(ARRAYS):
-        cursor.adapters.register_dumper(None, array_dumper(name))
+        cursor.adapters.register_dumper(None, type("ArrayDumper", (_WireDumper,), {"oid": ARRAYS[name][0]}))
     if "halfvec" in types:
         info = await TypeInfo.fetch(connection, "halfvec")
         assert info is not None, "the extension is there, or the table would not be"
