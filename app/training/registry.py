@@ -51,11 +51,8 @@ def runs(home: Path) -> list[Known]:
     """Those that have begun, the latest first."""
     home = home.expanduser()
     below = home / BELOW
-    found = {
-        _name(log.parent.parent.relative_to(below)): log.parent.parent
-        for log in below.glob(f"**/{LOG}")
-        if log.is_file()
-    }
+    folders = [noted.parent.parent for noted in below.glob(f"**/{RUN}")]
+    found = {_name(out.relative_to(below)): out for out in folders}
     for path in sorted((home / NOTES).glob("*.json")):
         out = _out(path)
         if out is not None and (out / RUN).is_file():
