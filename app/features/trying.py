@@ -8,10 +8,11 @@ import asyncio
 from dataclasses import dataclass
 
 import numpy as np
+from markupsafe import Markup
 from starlette.requests import Request
 
 from app.web import sources
-from app.web.examples import Spot, spots
+from app.web.examples import Spot, marked, spoken, spots
 from app.web.house import house_of
 from app.web.provenance import Origin
 from inference.engine.protocol import (
@@ -46,9 +47,11 @@ class Tried:
     """Its peak on this text over its peak in the corpus."""
     origin: Origin
 
-    @property
-    def firing(self) -> tuple[Spot, ...]:
-        return tuple(spot for spot in self.spots if spot.level)
+    def marked(self) -> Markup:
+        return marked(self.spots)
+
+    def spoken(self) -> Markup:
+        return spoken(self.spots, most=200)
 
 
 @dataclass(frozen=True, kw_only=True)

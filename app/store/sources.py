@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import select
@@ -125,6 +126,7 @@ def check_number(text: str) -> int:
     return int(text)
 
 
+@cache
 def _asked() -> Any:
     return (
         select(

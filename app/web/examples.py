@@ -7,14 +7,16 @@ holds dozens of examples of hundreds of tokens each.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import Literal, get_args
 
 import msgspec
 import numpy as np
+from markupsafe import Markup
 
 from app.store.features import Bands, Example
 from app.store.tokens import pieces
-from app.web import heat
+from app.web import heat, numbers, tokens
 from inference.errors import BadInput
 
 Context = Literal["snippet", "stacked", "full"]
@@ -25,6 +27,8 @@ STACKED = 14
 """Tokens on either side where examples stand one below the other, their peaks in one column."""
 BOS = 2
 """The token that begins a text of Gemma, and is no text."""
+SPOKEN = 40
+"""Tokens that are read out of one example; the data has all of them."""
 CHARACTER = 3
 """Tokens that the first one of a snippet may need before it, when a character was split over four."""
 
@@ -79,6 +83,18 @@ class Drawn(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def peak_spot(self) -> Spot | None:
         return next((spot for spot in self.spots if spot.level and spot.position == self.position), None)
+
+    def marked(self) -> Markup:
+        """Its text with heat, for a template."""
+        return marked(self.spots)
+
+    def stacked(self) -> tuple[Markup, Markup, Markup]:
+        """The same on one line: what is before the peak, the peak, what comes after."""
+        peak = self.peak_spot
+        return marked(self.left, flat=True), marked((peak,) if peak else (), flat=True), marked(self.right, flat=True)
+
+    def spoken(self) -> Markup:
+        return spoken(self.spots)
 
     @property
     def left(self) -> tuple[Spot, ...]:
@@ -185,6 +201,31 @@ def spots(
     if done < len(texts):
         found.append(Spot("".join(texts[done:]), 0, None, start + done, None))
     return tuple(found)
+
+
+def marked(list_of: Iterable[Spot], *, flat: bool = False) -> Markup:
+    """Spots as HTML: an element with what is to be known of it for each token that fires, `flat` without line breaks.
+
+    Written here and not in a template because a page has a thousand of them."""
+    written = []
+    for spot in list_of:
+        text = escape(tokens.glyphs(spot.text), quote=False)
+        if flat:
+            text = text.replace("\n", "")
+        if spot.value is not None:
+            text = (
+                f'<mark class="h{spot.level}" title="{numbers.value(spot.value)} · token {spot.id} · '
+                f'position {spot.position}">{text}</mark>'
+            )
+        written.append(text)
+    return Markup("".join(written))
+
+
+def spoken(list_of: Iterable[Spot], *, most: int = SPOKEN) -> Markup:
+    """Where something fires, in words, for those who do not see colours."""
+    firing = [spot for spot in list_of if spot.value is not None]
+    words = ", ".join(f"{escape(tokens.glyphs(spot.text), quote=False)} {spot.value:.3g}" for spot in firing[:most])
+    return Markup(words + (f" and {len(firing) - most} more" if len(firing) > most else ""))
 
 
 def fold(drawn: Iterable[Drawn]) -> tuple[Drawn, ...]:
