@@ -10,21 +10,22 @@ from typing import Literal
 
 import numpy as np
 
-First = Literal["kept", "dropped", "muted", "dropped_if_asked", "muted_if_asked"]
+First = Literal["none", "kept", "dropped", "muted", "dropped_if_asked", "muted_if_asked"]
 
 _FIRST: Mapping[First, str] = {
-    "kept": "kept, with its value",
+    "none": "",
+    "kept": "kept",
     "dropped": "left out of tokens and values, which count from the token after it; a further `<bos>` has value 0",
     "muted": "kept among the tokens, its values left out",
-    "dropped_if_asked": "`ignoreBos` leaves it out; positions still count from it",
+    "dropped_if_asked": "kept; `ignoreBos` leaves it out, and positions still count from it",
     "muted_if_asked": "kept among the tokens; `ignoreBos` makes its values 0",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    first: First = "kept"
-    """What becomes of the first position, which is always BOS."""
+    first: First = "none"
+    """What becomes of the first position of a text, which is always BOS."""
     decimals: int | None = None
     """Of values; None leaves them as they were computed, in float32."""
     only_16_bit: bool = False
@@ -48,14 +49,14 @@ class Rule:
 
 FEATURE = "the feature's encoder, its value times the length of its decoder row"
 RULES: Mapping[str, Rule] = {
-    "tokenize": Rule(),
-    "apply-chat-template": Rule(),
+    "tokenize": Rule(first="kept"),
+    "apply-chat-template": Rule(first="kept"),
     "activation/single": Rule(first="dropped", vector=FEATURE),
-    "activation/single, vector": Rule(vector="the vector as it is given, not made a unit vector"),
+    "activation/single, vector": Rule(first="kept", vector="the vector as it is given, not made a unit vector"),
     "activation/all": Rule(first="muted_if_asked", vector=FEATURE),
     "activation/topk-by-token": Rule(first="dropped_if_asked", vector=FEATURE),
     "activation/source": Rule(first="muted", decimals=3, vector=FEATURE),
-    "activation/raw": Rule(decimals=4, only_16_bit=True),
+    "activation/raw": Rule(first="kept", decimals=4, only_16_bit=True),
     "util/sae-vector": Rule(
         vector="the encoder's column times the length of the decoder row, at the site that is read (`hookName`)"
     ),

@@ -58,7 +58,8 @@ def units(vectors: Tensor) -> Tensor:
     if len(zeros):
         raise BadInput(f"Vector {int(zeros[0])} is all zeros: it has no direction, and so no cosine with anything.")
     scaled = vectors / greatest
-    return scaled / torch.linalg.vector_norm(scaled, dim=1, keepdim=True)
+    lengths: Tensor = torch.linalg.vector_norm(scaled, dim=1, keepdim=True)
+    return scaled / lengths
 
 
 def strongest(cosines: Tensor, k: int) -> Found:
