@@ -48,6 +48,11 @@ chromium:
 test: $(TEST_READY) $(BROWSER) chromium lint types ## Everything that must pass: lint, types, and all tests
 	$(BIN)/pytest -q -n 2 --dist loadgroup
 
+.PHONY: soak
+soak: $(TEST_READY) ## The long loops of faults and load, and a cluster of two nodes of which one is killed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[starter,test,ray]'
+	$(BIN)/pytest -q -m soak
+
 .PHONY: lint
 lint: $(TEST_READY) ## Style, spelling, templates, arrows between packages, dependencies
 	$(BIN)/ruff check .

@@ -202,9 +202,16 @@ def train(settings: Settings, config: Path | None, first: bool, as_json: bool) -
     if first:
         _make_first(settings, as_json=as_json)
         return
+    from app.training.registry import note
     from inference.training.__main__ import main as run
+    from inference.training.config import read_config
 
     assert config is not None
+    name = note(settings.home, read_config(config).out)
+    click.echo(
+        f"Curves: http://localhost:{settings.port}{settings.base_path}/training/{name} "
+        f"of a server whose home is {settings.home}."
+    )
     run(config)
 
 
@@ -268,6 +275,36 @@ def harvest(settings: Settings, model: str, sources: tuple[str, ...], **asked: A
     from app.harvests.command import harvest as run
 
     click.echo(run(settings, model, sources, say=lambda line: click.echo(line, err=True), **asked))
+
+
+@main.command()
+@click.argument("model")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file of token ids to write (.npy).")
+@click.option("--passages", type=int, default=1024, show_default=True, help="How many texts.")
+@click.option("--passage-tokens", type=int, default=256, show_default=True, help="Length of each, BOS included.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed writes the same texts.")
+@click.option("--temperature", type=float, default=0.9, show_default=True)
+@click.option(
+    "--min-p", type=float, default=0.02, show_default=True, help="Least share of the likeliest token's chance."
+)
+@click.option("--batch", type=int, default=64, show_default=True, help="Texts that grow side by side.")
+@click.option("--prefix", "prefixes", multiple=True, help="How texts begin, in turn; repeatable. [a varied list]")
+@with_settings("home", "model_path", "device", "dtype", "threads", "offline")
+def sample(settings: Settings, model: str, out: Path, **asked: Any) -> None:
+    """Have MODEL write texts by itself, as a corpus for `gemlens harvest` that may be given away.
+
+    Beside the file lies another of the same name (.json) with the seed, the model and every setting. Stopped, the same
+    command goes on from where it was."""
+    from inference.server import prepare_environment
+
+    prepare_environment()
+    from inference.engine.threads import set_threads
+    from inference.sampling_command import run
+
+    set_threads(settings.threads)
+    places = {name: getattr(settings, name) for name in ("home", "model_path", "device", "dtype", "offline")}
+    facts = run(model, out, **places, **asked)
+    click.echo(f"{out}: {facts['tokens']:,} tokens in {facts['passages']:,} passages, seed {facts['seed']}.")
 
 
 @main.command()

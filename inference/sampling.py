@@ -62,12 +62,16 @@ def draw(logits: Tensor, *, temperature: float, min_p: float, generator: torch.G
 
 
 @torch.no_grad()
-def sample(model: Gemma, plan: SamplingPlan, *, progress: Callable[[float], None] | None = None) -> Iterator[Tensor]:
-    """Batches of token ids [b, length], int32 on the host. A sequence never ends early: the end token begins the next
-    document with a new BOS, as in training text that is packed."""
+def sample(
+    model: Gemma, plan: SamplingPlan, *, first: int = 0, progress: Callable[[float], None] | None = None
+) -> Iterator[Tensor]:
+    """Batches of token ids [b, length], int32 on the host, from sequence `first` on, which begins a batch. A sequence
+    never ends early: the end token begins the next document with a new BOS, as in training text that is packed."""
+    if first % plan.batch:
+        raise BadInput(f"Sequence {first} begins no batch of {plan.batch}.")
     tokenizer = model.tokenizer
     prefixes = [tokenizer.encode(text)[: plan.length - 1] if text else [tokenizer.bos] for text in plan.prefixes]
-    for start in range(0, plan.count, plan.batch):
+    for start in range(first, plan.count, plan.batch):
         rows = [prefixes[i % len(prefixes)] for i in range(start, min(start + plan.batch, plan.count))]
         generator = torch.Generator(device=model.device).manual_seed(plan.seed * 1_000_003 + start)
         yield _grow(model, rows, plan, generator).to("cpu", torch.int32)

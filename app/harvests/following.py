@@ -19,19 +19,22 @@ from app.harvests import meaning, queries
 from app.harvests.order import Order
 from app.jobs import progress
 from app.jobs.queue import enqueue, queue_of
-from app.jobs.worker import Pace, work_on
+from app.jobs.worker import USUAL, Pace, work_on
 from app.settings import Settings
 from inference.errors import GemlensError, Unavailable
 
 TAKE_SECONDS = 2.0
 """A worker that has time takes a job at once."""
+STALLED = USUAL.stalled
 LOOK_SECONDS = 0.5
 QUIET_SECONDS = 10.0
 """Where nobody watches a line being rewritten, one is written so often."""
 
 STATE = """
-    select job.status::text as status, progress.fraction, progress.sentence, progress.failure, progress.wanted
-    from procrastinate_jobs job join job_progress progress on progress.job_id = job.id where job.id = :job
+    select job.status::text as status, progress.fraction, progress.sentence, progress.failure, progress.wanted,
+        coalesce(worker.last_heartbeat < now() - make_interval(secs => :stalled), true) as lost
+    from procrastinate_jobs job join job_progress progress on progress.job_id = job.id
+    left join procrastinate_workers worker on worker.id = job.worker_id where job.id = :job
 """
 NEXT = """
     select job.id from procrastinate_jobs job
@@ -61,14 +64,16 @@ async def _run(settings: Settings, order: Order, *, detach: bool, say: Callable[
         for signum in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signum, interrupted.set)
         line = Line(say)
+        sentence = None
         try:
             async with Hands(database, settings) as hands:
                 sentence = await _follow(database, number, hands, line, interrupted)
-                line.end()
                 await _vectors(database, order, hands, line, interrupted)
                 return sentence
         except Interrupted:
-            await _pause(database, number)
+            if sentence is not None:
+                return f"{sentence}\nThe vectors for search by meaning are left to the next worker on this home."
+            await progress.want(database, number, "pause")
             return "Paused. The same command goes on from here, and so does /jobs of a server on this home."
         finally:
             line.end()
@@ -123,7 +128,7 @@ async def _follow(database: Database, number: int, hands: Hands, line: "Line", i
     patience = time.monotonic() + TAKE_SECONDS
     while True:
         async with database.session() as session:
-            state = (await session.execute(text(STATE), {"job": number})).one_or_none()
+            state = (await session.execute(text(STATE), {"job": number, "stalled": STALLED})).one_or_none()
         if state is None:
             raise Unavailable("The job was removed.")
         match state.status:
@@ -131,6 +136,8 @@ async def _follow(database: Database, number: int, hands: Hands, line: "Line", i
                 return "Paused from elsewhere. The same command goes on from here."
             case "todo" if time.monotonic() > patience:
                 hands.begin()
+            case "doing" if state.lost:
+                hands.begin()  # whoever had it was killed; this worker gives it back to the queue
             case "succeeded":
                 return str(state.sentence)
             case "failed":
@@ -151,11 +158,6 @@ async def _vectors(database: Database, order: Order, hands: Hands, line: "Line",
         waiting = list(await session.scalars(text(NEXT), values))
     for number in waiting:
         await _follow(database, number, hands, line, interrupted)
-
-
-async def _pause(database: Database, number: int) -> None:
-    """Once nobody works on it any more, it waits until somebody lets it go on."""
-    await progress.want(database, number, "pause")
 
 
 class Line:

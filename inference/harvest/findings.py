@@ -141,7 +141,7 @@ def _told(
     for each in found:
         yield each
         done = each[0].index + 1
-        if done % 128 == 0:
+        if done % 64 == 0:
             tell(done / rate.total, rate.sentence(f"Describing {name}", done, "features"))
 
 

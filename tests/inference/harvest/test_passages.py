@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inference.conversations import Said
 from inference.errors import BadInput, NotFound
 from inference.gemma.model import Gemma
 from inference.gemma.tokens import Tokenizer
-from inference.conversations import Said
 from inference.harvest.passages import SHORTEST, read_passages
 
 WORDS = "the model and an user in the mode"
