@@ -56,9 +56,10 @@ class Account:
 
 @router.get("/sign-in")
 async def sign_in_page(request: Request) -> Response:
+    after = request.query_params.get("next") or _came_from(request)
     if _visitor(request).id is not None:
-        return RedirectResponse(_local(request, request.query_params.get("next", "")), status_code=303)
-    return _sign_in(request, after=request.query_params.get("next", ""))
+        return RedirectResponse(_local(request, after), status_code=303)
+    return _sign_in(request, after=after)
 
 
 @router.post("/sign-in")
@@ -271,6 +272,14 @@ def _tries(request: Request) -> Allowance:
     tries = state.password_tries
     assert isinstance(tries, Allowance)
     return tries
+
+
+def _came_from(request: Request) -> str:
+    """The page of ours on which somebody followed a link to here."""
+    parts = urlsplit(request.headers.get("referer", ""))
+    if parts.netloc != request.headers.get("host"):
+        return ""
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 def _local(request: Request, wanted: str) -> str:

@@ -54,7 +54,9 @@ def own(principal: Principal | None, table: type[Owned]) -> ColumnElement[bool]:
 
 
 def may_see(principal: Principal | None, row: OwnedRow) -> bool:
-    return row.visibility != "private" or may_change(principal, row)
+    if principal is None or principal.administrator:
+        return True
+    return row.visibility != "private" or (principal.id is not None and row.owner_id == principal.id)
 
 
 def may_change(principal: Principal | None, row: OwnedRow) -> bool:
@@ -65,7 +67,7 @@ def may_change(principal: Principal | None, row: OwnedRow) -> bool:
 
 def seen(principal: Principal | None, row: Row | None, *, missing: str) -> Row:
     """The row, if it may be seen; else the sentence for one that does not exist."""
-    if row is None or not (may_see(principal, row) or _owns(principal, row)):
+    if row is None or not may_see(principal, row):
         raise NotFound(missing)
     return row
 
@@ -74,12 +76,8 @@ def changeable(principal: Principal | None, row: Row | None, *, missing: str) ->
     """The row, if it may be changed."""
     found = seen(principal, row, missing=missing)
     if not may_change(principal, found):
-        raise NotAllowed("Somebody else made this, and only they can change it. Make one of your own instead.")
+        raise NotAllowed("Somebody else made this, or your key may not write: you can look at it and not change it.")
     return found
-
-
-def _owns(principal: Principal | None, row: OwnedRow) -> bool:
-    return principal is not None and principal.id is not None and row.owner_id == principal.id
 
 
 def _with_own(principal: Principal, table: type[Owned], others: ColumnElement[bool]) -> ColumnElement[bool]:
