@@ -1,0 +1,243 @@
+"""Gemlens' own line of JSON: everything of one feature. Token ids are what texts are kept as; the strings beside them
+are for readers, and left alone when it comes in again."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from app.exchange.files import batches, document, named, rows
+from app.exchange.given import PART, GivenBand, GivenExample, GivenFeature, GivenLabel, Look, Score, number
+from app.exchange.manifest import MANIFEST, Manifest
+from app.exchange.numbers import short, shorts
+from app.exchange.records import Record
+from app.exchange.vocabulary import Vocabulary
+from app.store.features import Bands, Detail, Stat
+from app.store.tokens import UNKNOWN
+from inference.errors import BadInput
+
+KIND = "Gemlens' JSON lines"
+STAT = tuple(field.name for field in fields(Stat) if field.name != "index")
+DETAIL = tuple(field.name for field in fields(Detail) if field.name != "index")
+STRINGS = ("top_logits", "bottom_logits", "top_tokens")
+"""Columns of token ids, each followed by one of strings."""
+
+
+class ExampleLine(msgspec.Struct):
+    ids: list[int]
+    positions: list[int]
+    values: list[float]
+    peak: float
+    position: int
+
+
+class BandLine(msgspec.Struct):
+    low: float
+    high: float
+    examples: list[ExampleLine]
+    share: float | None = None
+
+
+class ScoreLine(msgspec.Struct):
+    method: str
+    author: str | None = None
+    value: float | None = None
+    details: dict[str, Any] | None = None
+
+
+class LabelLine(msgspec.Struct):
+    text: str
+    method: str
+    author: str | None = None
+    version: str | None = None
+    scores: list[ScoreLine] = msgspec.field(default_factory=list)
+
+
+class FeatureLine(msgspec.Struct):
+    index: int | str
+    density: float
+    peak: float
+    mean: float
+    score: float | None = None
+    flags: int = 0
+    norm: float | None = None
+    threshold: float | None = None
+    top_logits: list[int] = []
+    top_logit_values: list[float] = []
+    bottom_logits: list[int] = []
+    bottom_logit_values: list[float] = []
+    top_tokens: list[int] = []
+    top_token_values: list[float] = []
+    neighbours: list[int] = []
+    neighbour_cosines: list[float] = []
+    before: list[int] = []
+    before_cosines: list[float] = []
+    after: list[int] = []
+    after_cosines: list[float] = []
+    co_firing: list[int] = []
+    co_firing_scores: list[float] = []
+    histogram: list[int] = []
+    logit_histogram: list[int] = []
+    logit_low: float | None = None
+    logit_high: float | None = None
+    bands: list[BandLine] = []
+    labels: list[LabelLine] = []
+
+
+def row_of(record: Record, texts: Mapping[int, str]) -> dict[str, Any]:
+    """One feature as a row of plain values; what Parquet and JSON lines have in common."""
+    row: dict[str, Any] = {"index": record.index}
+    for name in STAT:
+        row[name] = _plain(getattr(record.stat, name))
+    for name in DETAIL:
+        row[name] = _plain(getattr(record.detail, name))
+        if name in STRINGS:
+            row[f"{name}_text"] = [texts.get(id_, UNKNOWN) for id_ in row[name]]
+    row["bands"] = [_band(band) for band in record.bands]
+    row["labels"] = [
+        {
+            "text": label.text,
+            "method": label.method,
+            "author": label.author,
+            "version": label.version,
+            "scores": [
+                {"method": score.method, "author": score.author, "value": short(score.value), "details": score.details}
+                for score in label.scores
+            ],
+        }
+        for label in record.labels
+    ]
+    return row
+
+
+def line(row: Mapping[str, Any]) -> bytes:
+    return msgspec.json.encode(row) + b"\n"
+
+
+class OwnLines:
+    def __init__(self, place: Path) -> None:
+        self.folder = place if place.is_dir() else place.parent
+        self.files = batches(place) if place.is_dir() else [place]
+
+    def look(self) -> Look:
+        found = Look(kind=KIND, place=str(self.folder))
+        digest = hashlib.sha256()
+        for path in self.files:
+            for line_, row in rows(path, FeatureLine):
+                where = f"{named(path)}, line {line_}"
+                index = number(row.index, where)
+                if index <= found.highest:
+                    raise BadInput(f"{where}: feature {index} comes after feature {found.highest}. Sort by index.")
+                found.highest = index
+                found.features += 1
+                found.labels += len(row.labels)
+                found.scores += sum(len(label.scores) for label in row.labels)
+                found.activations += sum(len(_checked(band, where).examples) for band in row.bands)
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        if not found.features:
+            raise BadInput(f"{self.folder} has no features in it.")
+        found.identity = digest.hexdigest()
+        if (self.folder / MANIFEST).is_file():
+            document(self.folder / MANIFEST, Manifest).tell(found)
+        else:
+            found.unknown.append(
+                f"There is no {MANIFEST} beside it: which model, checkpoint and vocabulary it is of is taken from "
+                "what is asked and what is here."
+            )
+        return found
+
+    def features(self, vocabulary: Vocabulary, noted: Counter[str]) -> Iterator[tuple[int, list[GivenFeature]]]:
+        part: list[GivenFeature] = []
+        current = -1
+        for row in self._rows():
+            if (own := int(row.index) // PART) != current:
+                if part:
+                    yield current, part
+                part, current = [], own
+            part.append(_feature(row))
+        if part:
+            yield current, part
+
+    def labels(self) -> Iterator[GivenLabel]:
+        for row in self._rows():
+            for label in row.labels:
+                yield GivenLabel(
+                    index=int(row.index),
+                    text=label.text.replace("\0", " "),
+                    method=label.method,
+                    author=label.author,
+                    version=label.version,
+                    scores=tuple(
+                        Score(method=score.method, author=score.author, value=score.value, details=score.details)
+                        for score in label.scores
+                    ),
+                )
+
+    def _rows(self) -> Iterator[FeatureLine]:
+        for path in self.files:
+            for _, row in rows(path, FeatureLine):
+                yield row
+
+
+def _feature(row: FeatureLine) -> GivenFeature:
+    return GivenFeature(
+        index=int(row.index),
+        facts={name: getattr(row, name) for name in (*STAT, *DETAIL)},
+        bands=tuple(
+            GivenBand(
+                low=band.low,
+                high=band.high,
+                share=band.share,
+                examples=tuple(
+                    GivenExample(
+                        ids=np.array(one.ids, dtype=np.int32),
+                        positions=np.array(one.positions, dtype=np.int64),
+                        values=np.array(one.values, dtype=np.float32),
+                        peak=one.peak,
+                        position=one.position,
+                    )
+                    for one in band.examples
+                ),
+            )
+            for band in row.bands
+        ),
+    )
+
+
+def _checked(band: BandLine, where: str) -> BandLine:
+    for one in band.examples:
+        length, peak = len(one.ids), abs(one.peak) * (1 + 1e-6)
+        places = all(0 <= place < length for place in (one.position, *one.positions))
+        if not (length and places and len(one.positions) == len(one.values)):
+            raise BadInput(f"{where}: an example of {length} tokens has its values elsewhere.")
+        if not all(0 < abs(value) <= peak for value in one.values) or not all(0 <= id_ < 2**31 for id_ in one.ids):
+            raise BadInput(f"{where}: an example has values that are zero or greater than its peak, or odd token ids.")
+    return band
+
+
+def _band(band: Bands) -> dict[str, Any]:
+    examples = []
+    for one in band.examples:
+        fires = np.flatnonzero(one.values)
+        examples.append(
+            {
+                "ids": one.ids.tolist(),
+                "peak": short(one.peak),
+                "position": one.position,
+                "positions": fires.tolist(),
+                "values": shorts(one.values[fires]),
+            }
+        )
+    return {"low": short(band.low), "high": short(band.high), "share": short(band.share), "examples": examples}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return shorts(value) if value.dtype.kind == "f" else value.tolist()
+    return short(value) if isinstance(value, float) else value
