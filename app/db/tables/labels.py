@@ -12,6 +12,10 @@ from app.db.tables.base import VISIBILITIES, Base, BigKey, Created, Owned, one_o
 
 EMBEDDING_WIDTH = 384
 
+MARKS = "“”„‟‘’‚‛«»‹›…–—―·•→"
+"""Read as blanks in labels: the server's parser, in the locale C, would take “doctor” with its marks for one word."""
+_READ = f"to_tsvector('english'::regconfig, translate(text, '{MARKS}', '{' ' * len(MARKS)}'))"
+
 
 class Label(Owned, Base):
     """A sentence that says what a feature is about, with who or what wrote it.
@@ -48,7 +52,7 @@ class Label(Owned, Base):
     version: Mapped[str | None]
     """Of the software that asked for it."""
     embedding: Mapped[Any | None] = mapped_column(HALFVEC(EMBEDDING_WIDTH))
-    words: Mapped[Any] = mapped_column(TSVECTOR, Computed("to_tsvector('english'::regconfig, text)", persisted=True))
+    words: Mapped[Any] = mapped_column(TSVECTOR, Computed(_READ, persisted=True))
 
 
 class Score(Base):
