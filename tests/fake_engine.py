@@ -177,11 +177,12 @@ class FakeEngine:
 
 
 def dense(tokens: p.Tokens, source: p.Source) -> np.ndarray:
-    """Every feature at every token, float32 [T, WIDTH]; about twenty of them fire."""
-    values = np.zeros((len(tokens.ids), WIDTH), np.float32)
+    """Every feature at every token, float32 [T, width]; about twenty of them fire."""
+    width = 64 if source.id.endswith("-64") else WIDTH
+    values = np.zeros((len(tokens.ids), width), np.float32)
     for position, (id_, piece) in enumerate(zip(tokens.ids, tokens.pieces, strict=True)):
         rng = np.random.default_rng(int(id_) * 31 + source.layer)
-        firing = rng.choice(WIDTH, 20, replace=False)
+        firing = rng.choice(width, 20, replace=False)
         values[position, firing] = 40 * rng.gamma(1.2, size=20)
         values[position, 7] = 300 * max(0.0, math.sin(position / 2)) if piece.strip() else 0.0
     values[0] *= 30

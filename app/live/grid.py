@@ -28,6 +28,7 @@ class Cell(msgspec.Struct, frozen=True):
     """The strongest feature that is not hidden; None where none fires, or all that are known of are hidden."""
     value: float
     level: int
+    """Of heat; 0 at tokens that dictionaries were not trained on, whatever fires there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +144,12 @@ def _row(row: Row, indexes: np.ndarray, values: np.ndarray, tokens: Tokens, show
     peak = float(values[tokens.untrained :].max(initial=0.0))
     part = slice(shown.first, shown.after)
     cells = [
-        Cell(position, index if value > 0 else None, value, heat.level(value, peak=peak))
+        Cell(
+            position,
+            index if value > 0 else None,
+            value,
+            heat.level(value, peak=peak) if position >= tokens.untrained else 0,
+        )
         for position, (index, value) in enumerate(
             zip(indexes[part].tolist(), values[part].tolist(), strict=True), shown.first
         )

@@ -14,6 +14,6 @@ async def dense(session: AsyncSession, harvest_ids: Collection[int], above: floa
     asked = select(FeatureStat.harvest_id, FeatureStat.index).where(
         FeatureStat.harvest_id.in_(harvest_ids), FeatureStat.density > above
     )
-    for harvest, index in (await session.execute(asked)).tuples():
+    for harvest, index in await session.execute(asked):
         found[harvest].add(index)
     return found

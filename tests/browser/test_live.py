@@ -69,7 +69,7 @@ def test_choosing_a_feature_draws_it_and_keeps_the_token(opened: Watched) -> Non
     before = heats(page)
     token(page, 3).click()
     expect(page.locator("#detail h2")).to_contain_text("token 3")
-    chosen = page.locator("#detail tbody button").nth(1)
+    chosen = page.locator("#detail .ranked th button").nth(1)
     feature = chosen.inner_text()
     chosen.click()
     expect(page.get_by_label("Feature", exact=True)).to_have_value(feature)
@@ -86,7 +86,7 @@ def test_choosing_another_source_asks_again(opened: Watched) -> None:
     page = opened()
     page.goto(LIVE)
     ask(page, TEXT)
-    page.get_by_label("Source").select_option("12-starter-transcoder-1k")
+    page.get_by_label("Source", exact=True).select_option("12-starter-transcoder-1k")
     expect(page.locator(".origin")).to_contain_text("12-starter-transcoder-1k")
     assert question(page)["source"] == "12-starter-transcoder-1k"
 
@@ -97,8 +97,8 @@ def test_a_shared_link_shows_the_same(opened: Watched) -> None:
     ask(page, TEXT)
     token(page, 5).click()
     expect(page.locator("#detail h2")).to_contain_text("token 5")
-    page.locator("#detail tbody button").first.click()
-    expect(page.locator(".legend")).to_contain_text("Feature")
+    page.locator("#detail .ranked th button").first.click()
+    expect(page.locator(".text .legend")).to_contain_text("Feature")
     other = opened()
     other.goto(page.url)
     expect(other.locator("#detail h2")).to_contain_text("token 5")
@@ -141,9 +141,9 @@ def test_everything_is_reached_without_javascript(opened: Watched) -> None:
     expect(page.locator("#detail h2")).to_contain_text("token 3")
     page.get_by_role("button", name="Compute what the model expects next").click()
     expect(page.locator("#detail")).to_contain_text("Tokyo")
-    page.locator("#detail tbody button").first.click()
+    page.locator("#detail .ranked th button").first.click()
     page.get_by_role("button", name="Compute").click()
-    expect(page.locator(".legend")).to_contain_text("show the strongest instead")
+    expect(page.locator(".text .legend")).to_contain_text("show the strongest instead")
     expect(page.locator("#detail h2")).to_contain_text("token 3")
 
 
