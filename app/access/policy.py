@@ -34,10 +34,14 @@ RULES = (
     Rule("person", ANY, "/account /account.json /account/**"),
     Rule("admin", ANY, "/people /people.json /people/**"),
     # Live computing.
-    Rule("compute", READING, "/{}/live.json /{}/steer.json /{}/chat.json"),
-    Rule("read", READING, "/{}/live /{}/steer /{}/chat", fragment="compute"),
+    Rule("compute", READING, "/{}/live.json /{}/steer.json /{}/chat.json /s/{}.json"),
+    Rule("read", READING, "/{}/live /{}/steer /{}/chat /s/{}", fragment="compute"),
     Rule("write", "POST", "/{}/*/save"),
-    Rule("compute", "POST", "/{}/live /{}/live/continue /{}/steer /{}/steer/continue /{}/chat /{}/chat/continue"),
+    Rule(
+        "compute",
+        "POST",
+        "/{}/live /{}/live/continue /{}/steer /{}/steer/continue /{}/chat /{}/chat/continue /{}/{}/{}",
+    ),
     # Pages and data to read.
     Rule(
         "read",
@@ -46,6 +50,8 @@ RULES = (
         "/s/** /cards/** /oembed /oembed.* /embed/** /jobs /jobs.* /jobs/** "
         "/training /training.* /training/** /api /api.* /api/** /v1/**",
     ),
+    # What people make.
+    Rule("write", "POST PUT PATCH DELETE", "/lists /lists/** /s /s/**"),
     # Neuronpedia's web API: all of it is POST, whatever it does.
     Rule(
         "read",
