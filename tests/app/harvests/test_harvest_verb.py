@@ -1,0 +1,243 @@
+"""`gemlens harvest` as it is typed, on the tiny model: what is stored, and that it can be stopped anywhere."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+from sqlalchemy import text
+
+from app.db.database import Database
+from app.db.tables import Label
+from app.harvests.order import HARVESTS
+from app.store import features, labels
+from app.store.labels import NewLabel
+from app.store.sources import find
+from inference.harvest.command import FINDINGS, harvest
+from inference.harvest.telling import silent
+from tests.app.harvests.conftest import MODEL, Place, stored
+
+ROOT = Path(__file__).parents[3]
+LOSE = "update procrastinate_workers set last_heartbeat = now() - interval '1 hour'"
+
+KILLED = """
+import os, signal, sys
+from app.harvests import following, job, storing
+from app.store.loading import Loading
+following.TAKE_SECONDS = 0.0
+where = sys.argv.pop(1)
+def killing(of, name, after):
+    usual = getattr(of, name)
+    async def kill(*given, **named):
+        found = await usual(*given, **named) if after else None
+        os.kill(os.getpid(), signal.SIGKILL)
+    setattr(of, name, kill)
+if where == "after computing": killing(job, "store", False)
+if where == "corpus stored": killing(storing, "_corpus", True)
+if where == "part stored": killing(Loading, "put", True)
+if where == "labels stored": killing(storing, "_label", True)
+if where == "shown": killing(Loading, "finish", True)
+if where == "summed up": killing(job, "summaries", True)
+from app.cli import main
+main()
+"""
+POINTS = ("after computing", "corpus stored", "part stored", "labels stored", "shown", "summed up")
+
+
+def with_database(place: Place, ask: Callable[[Database], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        database = await Database.open(url=place.settings.database_url, home=place.settings.home)
+        try:
+            return await ask(database)
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+def everything(place: Place) -> list[Any]:
+    async def ask(database: Database) -> list[Any]:
+        return [await stored(database, source) for source in place.sources]
+
+    return list(with_database(place, ask))
+
+
+def rows(place: Place, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+    async def ask(database: Database) -> list[tuple[Any, ...]]:
+        async with database.session() as session:
+            found = await session.execute(text(statement), values)
+            return [tuple(row) for row in found] if found.returns_rows else []
+
+    return list(with_database(place, ask))
+
+
+def test_what_is_stored_is_what_the_files_said_and_can_be_searched(place: Place, tmp_path: Path) -> None:
+    done = place.run()
+    assert done.exit_code == 0, done.output
+    for source in place.sources:
+        assert f"{source}: " in done.stdout
+    assert "features alive" in done.stdout
+    assert not list((place.settings.home / HARVESTS).iterdir()), "nothing is left of the work"
+    # The same computing by itself, whose files are read here by plain pyarrow.
+    request = tmp_path / "again"
+    again = place.run("--name", "another name", "--detach")
+    assert again.exit_code == 0
+    request.mkdir()
+    (order,) = rows(
+        place, "select args->'order' from procrastinate_jobs where task_name = 'harvest' and status = 'todo'"
+    )
+    _write_request(place, request, order[0])
+    harvest(request, tell=silent)
+
+    async def ask(database: Database) -> None:
+        async with database.session() as session:
+            for name in place.sources:
+                source = await find(session, MODEL, name)
+                assert source.harvest is not None
+                expected = parquet.read_table(request / FINDINGS / name / "features.parquet").to_pylist()
+                stats = await features.stats(session, source.harvest.id, range(source.width))
+                details = await features.details(session, source.harvest.id, range(source.width))
+                examples = await features.examples(session, source.harvest, range(source.width))
+                said = await labels.best(session, source.id, range(source.width))
+                for row in expected:
+                    index = row["index"]
+                    assert stats[index].density == pytest.approx(row["density"])
+                    for field in ("top_logits", "neighbours", "before", "after", "co_firing", "histogram"):
+                        np.testing.assert_array_equal(getattr(details[index], field), row[field], err_msg=field)
+                    assert (said[index].text if index in said else None) == row["label"]
+                    if row["density"]:
+                        top = examples[index][0].examples[0]
+                        assert top.peak == pytest.approx(row["peak"])
+                        assert top.values[top.position] == pytest.approx(row["peak"])
+                        assert top.ids[0] == 2
+
+    with_database(place, ask)
+    assert rows(place, "select count(*) from corpus") == [(1,)]
+    assert rows(place, "select count(*) from label where embedding is null") == [(0,)]
+
+
+def _write_request(place: Place, folder: Path, order: dict[str, Any]) -> None:
+    from app.harvests import job
+    from app.harvests.order import Order
+
+    async def ask(database: Database) -> None:
+        asked = Order.from_json(order)
+        sources = await job.known_sources(database, asked)
+        job._write(folder / "request.json", await job._request(database, asked, sources, place.settings))
+
+    with_database(place, ask)
+
+
+def test_a_second_harvest_replaces_what_was_counted_and_nothing_that_people_wrote(place: Place) -> None:
+    (source, *_) = place.sources
+    assert place.run(sources=(source,)).exit_code == 0
+
+    async def name(database: Database) -> None:
+        async with database.session() as session:
+            row = await find(session, MODEL, source)
+        await labels.put(database, row, [NewLabel(index=3, text="by hand", method="human")])
+
+    with_database(place, name)
+    before = rows(place, "select id from harvest")
+    assert place.run("--tokens", "500", sources=(source,)).exit_code == 0
+    assert len(rows(place, "select id from harvest")) == len(before) + 1
+    assert rows(place, "select text from label where method = 'human'") == [("by hand",)]
+    assert rows(place, "select index from label where method = 'token-pattern' group by 1 having count(*) > 1") == []
+
+    async def best(database: Database) -> str:
+        async with database.session() as session:
+            row = await find(session, MODEL, source)
+            return (await labels.best(session, row.id, [3]))[3].text
+
+    assert with_database(place, best) == "by hand"
+    assert Label.__tablename__ == "label"
+
+
+@pytest.mark.parametrize("point", ["part stored", "shown"])
+def test_killed_while_storing_the_same_command_ends_as_if_nothing_had_been(
+    place: Place, tmp_path: Path, point: str
+) -> None:
+    kill_at(place, point)
+    resumed = place.run()
+    assert resumed.exit_code == 0, resumed.output
+    after = everything(place)
+    assert place.run("--tokens", "901").exit_code == 0  # undisturbed, and of the same passages
+    assert everything(place) == after
+    assert rows(place, "select count(*) from harvest where state = 'loading'") == [(0,)]
+
+
+def kill_at(place: Place, point: str) -> None:
+    """Runs the verb in a process that is killed there; its worker's heart has then long stopped."""
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, point, *place.words()], cwd=ROOT, check=False, capture_output=True, text=True
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    rows(place, LOSE)
+
+
+def test_ctrl_c_pauses_and_the_same_command_goes_on(place: Place) -> None:
+    code = "from app.harvests import following; following.TAKE_SECONDS = 0.0\nfrom app.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *place.words()],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(place, "select 1 from job_progress where fraction > 0")
+    process.send_signal(signal.SIGINT)
+    said, wrong = process.communicate(timeout=60)
+    assert process.returncode == 0, wrong
+    assert "Paused. The same command goes on" in said
+    assert rows(place, "select status::text, wanted from procrastinate_jobs join job_progress on job_id = id") == [
+        ("todo", "pause")
+    ]
+    assert place.run().exit_code == 0
+    assert rows(place, "select count(*) from procrastinate_jobs where task_name = 'harvest'") == [(1,)]
+
+
+def wait_for(place: Place, statement: str) -> None:
+    deadline = time.monotonic() + 60
+    while not rows(place, statement):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize(
+    ("sources", "words", "sentence"),
+    [
+        (("1-tiny-nothing",), (), "has no source '1-tiny-nothing' here."),
+        (("gemma-3-1b/5-x",), (), "A harvest reads one model"),
+        (None, ("--corpus", "/nowhere/at-all.txt"), "There is no corpus '/nowhere/at-all.txt'"),
+        (None, ("--workers", "0"), "--workers is 0"),
+        (None, ("--engine", "ray"), "pip install"),
+    ],
+)
+def test_wrong_requests_get_a_sentence(
+    place: Place, sources: tuple[str, ...] | None, words: tuple[str, ...], sentence: str
+) -> None:
+    refused = place.run(*words, sources=sources)
+    assert refused.exit_code == 1
+    assert sentence in refused.stderr
+    assert "Traceback" not in refused.output
+
+
+def test_an_empty_corpus_is_refused_in_the_terminal_and_on_the_jobs_row(place: Place) -> None:
+    place.corpus.write_bytes(b"")
+    refused = place.run()
+    assert refused.exit_code == 1
+    assert "has no passages" in refused.stderr
+    assert rows(place, "select failure ^@ 'The corpus' from job_progress") == [(True,)]
+
+
+def test_points_of_killing_are_all_known() -> None:
+    assert all(f'"{point}"' in KILLED for point in POINTS)
+    assert os.name == "posix"
