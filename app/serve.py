@@ -177,7 +177,9 @@ async def _settled(engine: Engine) -> bool:
 def bound_socket(host: str, port: int) -> socket.socket:
     """The listening socket, or why there is none."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # Named, because asyncio sends without delay only on sockets that say they are TCP; else each answer's body may wait
+    # 40 ms for the client's receipt of its head.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))

@@ -84,7 +84,9 @@ def listening(address: str, *, secret: str | None = None, wait: bool = False) ->
             f"Other machines can reach {host}:{port}, so an engine there needs a secret: set GEMLENS_ENGINE_SECRET "
             "here and where it is asked."
         )
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as bound:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Named, because asyncio sends without delay only on sockets that say they are TCP.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind((host, port))
