@@ -35,10 +35,10 @@ REQUIREMENTS = ("sae-lens==6.54.12", "torch")
 MODEL = "gemma-3-270m"
 LAYER = 12
 SITE = Site("resid_post", LAYER)
-WIDTH, L0, BATCH = 1024, 32, 1024
+WIDTH, L0, BATCH = 1024, 32, 512
 PREFIXES = (64, 256, 1024)
 PASSAGES, HELD_OUT_PASSAGES = 960, 64
-EPOCHS = 2
+EPOCHS = 1
 RATES = (3e-4, 8e-4, 2e-3)
 """The first is SAELens' default, the second what Gemlens takes at this width by its own rule."""
 DEAD_AFTER_TOKENS = 60_000
@@ -68,15 +68,9 @@ def compared(reader: Replayed, folder: Path) -> Iterator[Figure]:
 
     ours = trained(config, reader)
     plain = judged(ours, held_out)
-    nested_config = our_config(reader, folder / "nested", prefixes=PREFIXES)
-    nested_tensors = trained(nested_config, reader)
-    nested = judged(nested_tensors, held_out)
-    yield told("Matryoshka: unexplained variance beside none", nested.fvu_ordinary / plain.fvu_ordinary, {
-        **setting, "prefixes": PREFIXES, "plain": figure_of(plain), "nested": figure_of(nested),
-        "plain_by_prefix": by_prefix(ours, held_out), "nested_by_prefix": by_prefix(nested_tensors, held_out),
-    })  # fmt: skip
-
     python = python_of("saelens", REQUIREMENTS)
+    yield read_by_saelens(python, Path(config.out), held_out, folder)
+
     tried = {}
     for rate in RATES:
         out = folder / f"saelens-{rate}.npz"
@@ -97,7 +91,14 @@ def compared(reader: Replayed, folder: Path) -> Iterator[Figure]:
             value=getattr(plain, name) / best, unit="x", bound=1.0,
             detail={**setting, "ours": figure_of(plain), "saelens_by_rate": theirs},
         )  # fmt: skip
-    yield read_by_saelens(python, Path(config.out), held_out, folder)
+
+    nested_config = our_config(reader, folder / "nested", prefixes=PREFIXES)
+    nested_tensors = trained(nested_config, reader)
+    nested = judged(nested_tensors, held_out)
+    yield told("Matryoshka: unexplained variance beside none", nested.fvu_ordinary / plain.fvu_ordinary, {
+        **setting, "prefixes": PREFIXES, "plain": figure_of(plain), "nested": figure_of(nested),
+        "plain_by_prefix": by_prefix(ours, held_out), "nested_by_prefix": by_prefix(nested_tensors, held_out),
+    })  # fmt: skip
 
 
 def read_by_saelens(python: Path, root: Path, activations: Values, folder: Path) -> Figure:
