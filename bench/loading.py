@@ -130,9 +130,7 @@ def _band(rng: np.random.Generator, number: int, count: int) -> StoredBand:
     values = np.repeat(peaks, counts) * rng.uniform(0.05, 0.95, total).astype(np.float32)
     values[first] = peaks
     packed = Band(rng.integers(0, PASSAGES, count), peaks, positions[first], counts, positions, values)
-    return StoredBand(
-        band=number, low=high / 2, high=high, share=None if number == 0 else 0.2, packed=packed
-    )
+    return StoredBand(band=number, low=high / 2, high=high, share=None if number == 0 else 0.2, packed=packed)
 
 
 async def _bytes(database: Database) -> dict[str, int]:

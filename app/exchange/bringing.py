@@ -7,7 +7,7 @@ again after its end it changes nothing: texts are found by digest, parts by chec
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from itertools import islice
@@ -31,6 +31,9 @@ from inference.errors import BadInput
 
 LABELS_AT_ONCE = 4_096
 Tell = Callable[[str], None]
+Fill = Callable[[list[GivenFeature]], Awaitable[tuple[list[GivenFeature], int]]]
+"""Adds to a part what its format does not have, and says for how many examples it could not."""
+UNFILLED = "{n:,} examples kept the values of the file alone, because the engine finds nothing there"
 
 
 def silent(_: str) -> None:
@@ -153,7 +156,9 @@ async def plan(database: Database, found: Look, *, model: str | None, source: st
     )
 
 
-async def bring(database: Database, reader: Reader, found: Look, planned: Plan, *, tell: Tell = silent) -> Done:
+async def bring(
+    database: Database, reader: Reader, found: Look, planned: Plan, *, tell: Tell = silent, fill: Fill | None = None
+) -> Done:
     async with database.session() as session:
         facts = MODELS[planned.model]
         described = {"layers": facts.layers, "width": facts.d_model, "chat": facts.chat}
@@ -171,7 +176,7 @@ async def bring(database: Database, reader: Reader, found: Look, planned: Plan, 
     )  # fmt: skip
     loading = None
     if planned.harvest and ready is None:
-        loading = await _harvest(database, reader, found, planned, source, model_id, noted, done, tell)
+        loading = await _harvest(database, reader, found, planned, source, model_id, noted, done, tell, fill)
     # Words before light: whoever sees the source can search it.
     await _labels(database, source, reader.labels(), done, tell)
     if loading is not None:
@@ -201,6 +206,7 @@ async def _harvest(
     noted: Counter[str],
     done: Done,
     tell: Tell,
+    fill: Fill | None,
 ) -> Loading:
     assert planned.tokenizer_id is not None
     async with database.session() as session:
@@ -232,6 +238,9 @@ async def _harvest(
         done.features += len(part)
         done.examples += sum(len(band.examples) for one in part for band in one.bands)
         if loading.done.get(number) != sha256:
+            if fill is not None:
+                part, left = await fill(part)
+                noted[UNFILLED] += left
             await loading.put(number, sha256, await _rows(database, corpus_id, part))
         tell(f"{planned.source}: {done.features:,} of {planned.features:,} features.")
     done.passages = await _passages(database, corpus_id) - before

@@ -120,7 +120,7 @@ def _finish(making: Path, folder: Path, told: Manifest) -> None:
 
 
 async def _stream_into(path: Path, data: AsyncIterator[bytes]) -> None:
-    with path.open("wb") as file:  # noqa: ASYNC230 -- a command of its own; nobody else waits
+    with path.open("wb") as file:
         async for piece in data:
             file.write(piece)
 

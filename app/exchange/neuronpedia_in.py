@@ -155,8 +155,8 @@ class NeuronpediaFolder:
     def labels(self) -> Iterator[GivenLabel]:
         scores: dict[str, list[Score]] = {}
         for path in batches(self.folder / SCORES):
-            for _, row in rows(path, ScoreLine):
-                scores.setdefault(row.explanationId, []).append(_score(row))
+            for _, given in rows(path, ScoreLine):
+                scores.setdefault(given.explanationId, []).append(_score(given))
         for path in batches(self.folder / "explanations"):
             for line, row in rows(path, ExplanationLine):
                 if text := " ".join((row.description or "").replace("\0", " ").split()):

@@ -54,7 +54,9 @@ def about(source: SourceRow, *, tokens: int, passages_of: int, texts: str) -> Ma
     """The four files of one row that say what the rest is of."""
     release = f"gemlens-{source.set_name}"
     return {
-        "release.jsonl": _line({"name": release, "description": "Exported by Gemlens.", "defaultSourceSetName": source.set_name}),
+        "release.jsonl": _line(
+            {"name": release, "description": "Exported by Gemlens.", "defaultSourceSetName": source.set_name}
+        ),
         "model.jsonl": _line({"id": source.model, "displayName": source.model, "creatorId": CREATOR}),
         "sourceset.jsonl": _line(
             {"modelId": source.model, "name": source.set_name, "creatorId": CREATOR, "releaseName": release}

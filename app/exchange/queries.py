@@ -125,7 +125,7 @@ async def put_scores(session: AsyncSession, source_id: int, given: Collection[Gi
     asked = select(LabelTable.id, LabelTable.index, LabelTable.text, LabelTable.method, LabelTable.author).where(
         LabelTable.source_id == source_id, LabelTable.index.in_(indexes)
     )
-    ids = {(row.index, row.text, row.method, row.author): row.id for row in await session.execute(asked)}
+    ids = {(index, text_, method, author): id_ for id_, index, text_, method, author in await session.execute(asked)}
     there = await scores(session, list(ids.values()))
     added = 0
     for label in given:
