@@ -70,6 +70,10 @@ types: $(TEST_READY) ## mypy, strict
 bench: $(TEST_READY) $(BROWSER) ## The benchmarks, one line of JSON each
 	@$(BIN)/python -m bench
 
+.PHONY: starter
+starter: $(TEST_READY) ## The starter suite again, from nothing; stopped, it goes on (docs/training.md)
+	$(BIN)/python -m starter.recipe $(RECIPE)
+
 .PHONY: peers
 peers: $(TEST_READY) ## Comparisons with other people's tools, each in an environment of its own
 	@$(BIN)/python -m peers
