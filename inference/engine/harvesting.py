@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from inference.engine.client import EngineClient
@@ -113,8 +113,9 @@ def main(folder: Path) -> None:
     try:
         asked = read(folder)
         set_threads(asked.threads)
-        alone = shared is None or asked.workers > 1 or asked.engine != "local"
-        told = harvest(folder, tell=Lines().tell, **({} if alone or shared is None else {"turn": shared.turn}))
+        one_by_one = asked.workers == 1 and asked.engine == "local"
+        turn = shared.turn if shared is not None and one_by_one else nullcontext
+        told = harvest(folder, tell=Lines().tell, turn=turn)
         say(result=f"{told['tokens']:,} tokens read.")
     except GemlensError as error:
         sys.exit(f"Error: {error}")

@@ -1,6 +1,7 @@
 """A home with two installed SAEs and a transcoder of the tiny model, and the verb as it is typed."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from sqlalchemy import text
 from app.catalogue.commands import add_source
 from app.cli import main
 from app.db.database import Database
-from app.harvests import following
+from app.harvests import following, job
 from app.settings import Settings
 from inference.dictionaries.probe import probe
+from tests.app.conftest import cloned
 from tests.inference.harvest.asking import TEXT
 from tests.tiny_dictionaries import write_single
 
@@ -71,6 +73,16 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def _without_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sentence vectors are tried by one test, and cost every harvest some seconds."""
+
+    async def nothing(*_: Any, **__: Any) -> None:
+        return None
+
+    monkeypatch.setattr(job, "enqueue", nothing)
+
+
+@pytest.fixture
 def place(tmp_path: Path, database_url: str, tiny_folder: Path) -> Place:
     return made_place(tmp_path, database_url, tiny_folder)
 
@@ -88,11 +100,47 @@ def made_place(folder: Path, database_url: str, tiny_folder: Path) -> Place:
     return Place(settings, corpus, sources, tiny_folder)
 
 
-Stored = Callable[[Database, str], Any]
-
-
 async def stored(database: Database, source: str) -> list[tuple[Any, ...]]:
     """Everything that a source shows, for comparing."""
     async with database.session() as session:
         rows = [tuple(row) for row in await session.execute(text(FOUND), {"source": source})]
         return rows + [tuple(row) for row in await session.execute(text(EXAMPLES), {"source": source})]
+
+
+def with_database(place: Place, ask: Callable[[Database], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        database = await Database.open(url=place.settings.database_url, home=place.settings.home)
+        try:
+            return await ask(database)
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+def everything(place: Place) -> list[Any]:
+    async def ask(database: Database) -> list[Any]:
+        return [await stored(database, source) for source in place.sources]
+
+    return list(with_database(place, ask))
+
+
+def rows(place: Place, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+    async def ask(database: Database) -> list[tuple[Any, ...]]:
+        async with database.session() as session:
+            found = await session.execute(text(statement), values)
+            return [tuple(row) for row in found] if found.returns_rows else []
+
+    return list(with_database(place, ask))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    database_template: str, tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path
+) -> Iterator[list[Any]]:
+    for url in cloned(database_template):
+        place = made_place(tmp_path_factory.mktemp("undisturbed"), url, tiny_folder)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(following, "TAKE_SECONDS", 0.0)
+            assert place.run().exit_code == 0
+        yield everything(place)

@@ -1,19 +1,16 @@
 """`gemlens harvest` as it is typed, on the tiny model: what is stored, and that it can be stopped anywhere."""
 
-import asyncio
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
-from sqlalchemy import text
 
 from app.db.database import Database
 from app.db.tables import Label
@@ -23,7 +20,7 @@ from app.store.labels import NewLabel
 from app.store.sources import find
 from inference.harvest.command import FINDINGS, harvest
 from inference.harvest.telling import silent
-from tests.app.harvests.conftest import MODEL, Place, stored
+from tests.app.harvests.conftest import MODEL, Place, everything, rows, with_database
 
 ROOT = Path(__file__).parents[3]
 LOSE = "update procrastinate_workers set last_heartbeat = now() - interval '1 hour'"
@@ -50,33 +47,6 @@ from app.cli import main
 main()
 """
 POINTS = ("after computing", "corpus stored", "part stored", "labels stored", "shown", "summed up")
-
-
-def with_database(place: Place, ask: Callable[[Database], Awaitable[Any]]) -> Any:
-    async def run() -> Any:
-        database = await Database.open(url=place.settings.database_url, home=place.settings.home)
-        try:
-            return await ask(database)
-        finally:
-            await database.close()
-
-    return asyncio.run(run())
-
-
-def everything(place: Place) -> list[Any]:
-    async def ask(database: Database) -> list[Any]:
-        return [await stored(database, source) for source in place.sources]
-
-    return list(with_database(place, ask))
-
-
-def rows(place: Place, statement: str, **values: Any) -> list[tuple[Any, ...]]:
-    async def ask(database: Database) -> list[tuple[Any, ...]]:
-        async with database.session() as session:
-            found = await session.execute(text(statement), values)
-            return [tuple(row) for row in found] if found.returns_rows else []
-
-    return list(with_database(place, ask))
 
 
 def test_what_is_stored_is_what_the_files_said_and_can_be_searched(place: Place, tmp_path: Path) -> None:
@@ -136,6 +106,7 @@ def _write_request(place: Place, folder: Path, order: dict[str, Any]) -> None:
     with_database(place, ask)
 
 
+@pytest.mark.usefixtures("_without_vectors")
 def test_a_second_harvest_replaces_what_was_counted_and_nothing_that_people_wrote(place: Place) -> None:
     (source, *_) = place.sources
     assert place.run(sources=(source,)).exit_code == 0
@@ -161,16 +132,16 @@ def test_a_second_harvest_replaces_what_was_counted_and_nothing_that_people_wrot
     assert Label.__tablename__ == "label"
 
 
+@pytest.mark.usefixtures("_without_vectors")
 @pytest.mark.parametrize("point", ["part stored", "shown"])
 def test_killed_while_storing_the_same_command_ends_as_if_nothing_had_been(
-    place: Place, tmp_path: Path, point: str
+    place: Place, undisturbed: list[Any], point: str
 ) -> None:
     kill_at(place, point)
     resumed = place.run()
     assert resumed.exit_code == 0, resumed.output
-    after = everything(place)
-    assert place.run("--tokens", "901").exit_code == 0  # undisturbed, and of the same passages
-    assert everything(place) == after
+    assert everything(place) == undisturbed
+    assert rows(place, "select count(*) from harvest") == [(len(place.sources),)]
     assert rows(place, "select count(*) from harvest where state = 'loading'") == [(0,)]
 
 
@@ -183,6 +154,7 @@ def kill_at(place: Place, point: str) -> None:
     rows(place, LOSE)
 
 
+@pytest.mark.usefixtures("_without_vectors")
 def test_ctrl_c_pauses_and_the_same_command_goes_on(place: Place) -> None:
     code = "from app.harvests import following; following.TAKE_SECONDS = 0.0\nfrom app.cli import main; main()"
     process = subprocess.Popen(
@@ -230,6 +202,7 @@ def test_wrong_requests_get_a_sentence(
     assert "Traceback" not in refused.output
 
 
+@pytest.mark.usefixtures("_without_vectors")
 def test_an_empty_corpus_is_refused_in_the_terminal_and_on_the_jobs_row(place: Place) -> None:
     place.corpus.write_bytes(b"")
     refused = place.run()
