@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 
-MODULES = ("foundation", "training", "harvest", "precision", "loading")
+MODULES = ("foundation", "training", "harvest", "precision", "loading", "search")
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ class Match:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """The matches of one way, best first; of each feature the first counts."""
+    """The matches of one way, best first; of a feature that stands in it twice, what weighs more counts."""
 
     weight: float
     matches: Sequence[Match]
@@ -51,13 +51,13 @@ def fuse(rankings: Iterable[Ranking]) -> list[Fused]:
     """Best first; ties go to what was found in more ways, then to the smaller source and index."""
     found: dict[Key, list[tuple[float, Reason]]] = {}
     for ranking in rankings:
-        seen: set[Key] = set()
-        for match in ranking.matches:
-            if match.key in seen:
-                continue
-            seen.add(match.key)
-            weight = ranking.weight * (COUNTED if match.counted else 1)
-            found.setdefault(match.key, []).append((weight / (K + len(seen)), match.reason))
+        best: dict[Key, tuple[float, Reason]] = {}
+        for place, match in enumerate(ranking.matches, 1):
+            score = ranking.weight * (COUNTED if match.counted else 1) / (K + place)
+            if match.key not in best or score > best[match.key][0]:
+                best[match.key] = (score, match.reason)
+        for key, part in best.items():
+            found.setdefault(key, []).append(part)
     fused = []
     for key, parts in found.items():
         parts.sort(key=lambda part: -part[0])

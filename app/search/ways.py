@@ -27,6 +27,8 @@ PROMPT_SOURCES = 24
 PER_TOKEN = 10
 SPELLING_CHARACTERS = 4
 """Shorter words resemble too many others."""
+_OPERATORS = re.compile(r'"|(?:^|\s)-\w|\bOR\b')
+"""Who writes these means the words as they are written."""
 DENSE = 0.1
 """Features that fire on more of all tokens say little about one text: they are left out of matches by prompt, unless
 the filter names a density itself."""
@@ -73,7 +75,8 @@ async def by_words(search: Search) -> Outcome:
     async with search.database.session() as session:
         found = await queries.words(session, search.scope, q, depth=DEPTH)
         near: list[queries.Found] = []
-        if len(found) < PAGE and max(map(len, re.findall(r"\w+", q)), default=0) >= SPELLING_CHARACTERS:
+        longest = max(map(len, re.findall(r"\w+", q)), default=0)
+        if len(found) < PAGE and longest >= SPELLING_CHARACTERS and not _OPERATORS.search(q):
             exact = {(row.source_id, row.index) for row in found}
             rows = await queries.spelling(session, search.scope, q, depth=DEPTH)
             near = [row for row in rows if (row.source_id, row.index) not in exact]

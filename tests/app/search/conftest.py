@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ def letters(written: str) -> np.ndarray:
     """A unit vector by the pairs of letters of a text: texts alike in spelling are near each other."""
     vector = np.full(DIMENSIONS, 1e-3)
     low = f" {written.lower()} "
-    for first, second in zip(low, low[1:], strict=False):
+    for first, second in pairwise(low):
         vector[(ord(first) * 31 + ord(second)) % DIMENSIONS] += 1
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
@@ -81,6 +83,13 @@ class Searched:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    async def whole(self, **query: Any) -> Any:
+        """The answer with the hits of all its pages."""
+        answer = await self.json(**query)
+        for page in range(2, answer["pages"] + 1):
+            answer["hits"] += (await self.json(**query, page=page))["hits"]
+        return answer
+
     async def labels(self) -> list[Any]:
         async with self.world.database.session() as session:
             asked = text(
@@ -117,16 +126,29 @@ def full_template(database_template: str, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 async def searched(full_template: tuple[str, World], tmp_path: Path) -> AsyncIterator[Searched]:
-    template, made = full_template
-    for url in cloned(template):
-        database = await Database.open(url=url, home=tmp_path, statement_timeout_ms=5_000, pool_size=6)
-        engine = SearchEngine()
-        world = replace(made, database=database, home=tmp_path)
-        try:
-            async with world.client(engine) as client:
-                yield Searched(world, engine, client)
-        finally:
-            await database.close()
+    """The house that all tests share: only to be read."""
+    async with _opened(*full_template, home=tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+async def own(full_template: tuple[str, World], tmp_path: Path) -> AsyncIterator[Searched]:
+    """A house of the test's own."""
+    for url in cloned(full_template[0]):
+        async with _opened(url, full_template[1], home=tmp_path) as found:
+            yield found
+
+
+@asynccontextmanager
+async def _opened(url: str, made: World, *, home: Path) -> AsyncIterator[Searched]:
+    database = await Database.open(url=url, home=home, statement_timeout_ms=5_000, pool_size=6)
+    engine = SearchEngine()
+    world = replace(made, database=database, home=home)
+    try:
+        async with world.client(engine) as client:
+            yield Searched(world, engine, client)
+    finally:
+        await database.close()
 
 
 def features(answer: Any) -> list[tuple[str, int]]:

@@ -1,0 +1,180 @@
+"""Addresses, names, pages, and what is refused with a sentence."""
+
+from urllib.parse import quote
+
+import pytest
+from sqlalchemy import text
+from starlette.datastructures import ImmutableMultiDict, QueryParams
+
+from app.search import queries
+from app.search.question import Question, parse, read
+from app.search.scope import scope_of
+from app.store import labels, sources
+from app.web.principal import Principal
+from tests.app.search.conftest import Searched, features
+from tests.app.world import HOSTILE, MODEL, SOURCES
+from tests.pages import Parsed
+
+NAME = SOURCES[1][0]
+PATH = f"/{MODEL}/{NAME}/7"
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        f"{NAME}/7",
+        f"{NAME}:7",
+        f"{NAME} 7",
+        f"{MODEL}@{NAME}:7",
+        f"/{MODEL}/{NAME}/7",
+        f"https://www.neuronpedia.org/{MODEL}/{NAME}/7",
+        f"http://localhost:3000/{MODEL}/{NAME}/7?embed=true",
+        f"  <https://gemlens.example.org/base/{MODEL}/{NAME}/7.json>  ",
+    ],
+)
+async def test_a_name_or_a_pasted_link_goes_straight_there(searched: Searched, pasted: str) -> None:
+    answer = await searched.page(q=pasted)
+    assert (answer.status_code, answer.headers.get("location")) == (302, PATH)
+
+
+async def test_names_that_lead_nowhere_here_say_why_and_what_is_near(searched: Searched) -> None:
+    for pasted, said in (
+        ("https://www.neuronpedia.org/gemma-3-270m/12-gemmascope-2-res-16k/7", "gemlens add gemma-3-270m"),
+        (f"{NAME}/64", "64 features, 0 to 63"),
+        ("11-starter-res-64/3", NAME),
+        ("https://www.neuronpedia.org/gpt2-small/6-res-jb/650", "leads to no Gemma 3"),
+    ):
+        answer = await searched.page(q=pasted)
+        assert answer.status_code == 200
+        assert said in Parsed(answer.text).text, pasted
+
+
+async def test_data_shows_what_a_name_means_as_its_first_hit(searched: Searched) -> None:
+    answer = await searched.json(q=f"{NAME}/7")
+    first = answer["hits"][0]
+    assert (first["path"], first["reasons"][0]["kind"]) == (PATH, "id")
+    assert first["label"]
+    numbered = await searched.json(q="7", source=NAME)
+    assert numbered["hits"][0]["path"] == PATH
+
+
+async def test_pages_follow_each_other_without_gap_or_repetition(searched: Searched) -> None:
+    first = await searched.json(q="green numbers", by="meaning,words,token")
+    assert first["pages"] > 2
+    seen = []
+    for page in range(1, first["pages"] + 1):
+        answer = await searched.json(q="green numbers", by="meaning,words,token", page=page)
+        assert [hit["rank"] for hit in answer["hits"]] == list(
+            range(len(seen) + 1, len(seen) + 1 + len(answer["hits"]))
+        )
+        seen += features(answer)
+    assert len(set(seen)) == len(seen) == first["found"]
+    beyond = await searched.page(q="green numbers", by="meaning,words,token", page=50)
+    assert beyond.status_code == 200
+    assert f"There are only {first['pages']} pages" in beyond.text
+
+
+async def test_every_page_says_why_each_hit_was_found(searched: Searched) -> None:
+    page = Parsed((await searched.page(q="doctor")).text)
+    assert {"why words", "why fires", "why meaning"} <= {
+        str(attributes.get("class")) for tag, attributes in page.elements
+    }
+    assert any(tag == "mark" for tag, _ in page.elements)
+    answer = await searched.json(q="doctor")
+    links = {attributes.get("href") for tag, attributes in page.elements if tag == "a"}
+    assert {hit["path"] for hit in answer["hits"]} <= links
+
+
+async def test_edge_cases_have_clear_pages(searched: Searched) -> None:
+    for query, status, said in (
+        ({}, 200, "One box, five ways"),
+        ({"q": "   "}, 200, "One box, five ways"),
+        ({"q": "x"}, 200, "Too short to mean something"),
+        ({"q": "?!…"}, 200, "There is no word in it"),
+        ({"q": "x" * 10_000}, 400, "at most 500 characters, this one has 10,000"),
+        ({"q": "qqxqqz"}, 200, "No feature was found"),
+        ({"q": "a", "by": "smell"}, 400, "is no way to search"),
+        ({"q": "a", "layer": "-1"}, 400, "is no layer"),
+        ({"q": "a", "density": "0"}, 400, "more than 0"),
+        ({"q": "a", "page": "51"}, 400, "numbered 1 to 50"),
+        ({"q": "a", "model": "gemma-3-271m"}, 404, MODEL),
+        ({"q": "a", "source": "12-starter-res-65"}, 404, NAME),
+        ({"q": "a", "layer": "4"}, 404, "9, 12"),
+    ):
+        query = {"by": "words,token", **query} if query.get("q") == "qqxqqz" else query
+        answer = await searched.page(**query)
+        assert answer.status_code == status, query
+        assert said in Parsed(answer.text).text, query
+        twin = await searched.client.get("/search.json", params=query)
+        assert twin.status_code == status
+        if status != 200:
+            assert said in twin.json()["message"]
+    answer = await searched.client.get("/search?q=%00")
+    assert answer.status_code == 400
+    assert "NUL" in answer.text
+
+
+async def test_hostile_text_does_nothing_to_the_page(own: Searched) -> None:
+    async with own.world.database.session() as session:
+        source = await sources.find(session, MODEL, NAME)
+    rows = [
+        labels.NewLabel(index=number, text=f"zebra {token} zebra", method="human")
+        for number, token in enumerate(HOSTILE)
+    ]
+    await labels.put(own.world.database, source, rows)
+    for query in ("zebra", *HOSTILE, '"><script>alert(1)</script>'):
+        html = (await own.page(q=query)).text
+        assert "<script>alert" not in html
+        assert '"><img>' not in html
+        body = html.partition("<main")[2].partition("results")[2]
+        assert "\u202e" not in body, repr(query)
+        assert "\x07" not in body
+
+
+async def test_private_sets_and_labels_are_found_by_their_owner_alone(own: Searched) -> None:
+    async with own.world.database.session() as session:
+        await session.execute(text("update source_set set visibility = 'private' where name = 'starter-transcoder-64'"))
+        await session.execute(text("update label set visibility = 'unlisted' where text like 'bread%'"))
+        visitor = Principal(None, "anonymous", frozenset({"read"}))
+        seen = await scope_of(session, Question(), visitor)
+        assert {place.set_name for place in seen.places} == {"starter-res-64"}
+        assert await queries.words(session, seen, "bread dairy", depth=10) == []
+        everyone = await scope_of(session, Question(), None)
+        assert len(everyone.places) == 3
+        assert await queries.words(session, everyone, "bread dairy", depth=10)
+
+
+async def test_neuronpedias_search_addresses_lead_here(searched: Searched) -> None:
+    answer = await searched.client.get(f"/search-explanations?q=doctor&modelId={MODEL}&sourceSet=starter-res-64")
+    assert answer.status_code == 302
+    assert answer.headers["location"] == f"/search?q=doctor&by=meaning%2Cwords&model={MODEL}&set=starter-res-64"
+
+
+async def test_a_link_from_elsewhere_does_not_make_the_device_read(searched: Searched) -> None:
+    await searched.client.get(
+        "/search", params={"q": "text: the doctor asked"}, headers={"Sec-Fetch-Site": "cross-site"}
+    )
+    assert searched.engine.asked == []
+
+
+def test_addresses_are_read_back_as_they_were_written() -> None:
+    for question in (
+        Question(),
+        Question(q=' "a b"\n&c=d', by=("words", "id"), model="m", set="s", source="9-x", layer=0, density=0.5,
+                 method="human", dead=True, page=3),
+    ):  # fmt: skip
+        written = "&".join(
+            f"{name}={quote(str(value))}" for name, value in question.query().items() if value is not None
+        )
+        assert parse(QueryParams(written), longest=500) == question
+
+
+def test_what_a_query_is_read_as_follows_from_its_form() -> None:
+    assert read("medical words").text is None
+    assert read("one two three four").text == "one two three four"
+    assert read("“so it is”").text == "so it is"
+    assert read("“so it is”").words == '"so it is"'
+    assert read("text: leading  blanks ").text == "leading  blanks "
+    assert read("token: Monday Tuesday").tokens == ("Monday", "Tuesday")
+    assert read("a b c d").tokens == ()
+    assert parse(ImmutableMultiDict([("by", "id"), ("by", "words")]), longest=9).by == ("words", "id")
