@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.web import errors
+from inference.errors import NotFound
 
 STEERING = "Steering is not part of this wire yet. Activations, directions and tokens are: /v1/capabilities lists them."
 LENS = "The logit lens is not part of this wire. A feature's page shows which tokens it makes more likely."
@@ -39,3 +40,11 @@ def _refusal(sentence: str) -> Callable[[Request], Awaitable[Response]]:
 for path, sentence in ABSENT.items():
     for written in (f"/v1/{path}", f"/v1/{path}/"):
         router.add_api_route(written, _refusal(sentence), methods=["GET", "POST"])
+
+
+async def nothing(path: str) -> Response:
+    """Everything else below /v1, before a page of a model by that name is looked for."""
+    raise NotFound(f"There is no /v1/{path[:80]} here, or it is asked with another method, POST or GET.")
+
+
+router.add_api_route("/v1/{path:path}", nothing, methods=["GET", "POST"])

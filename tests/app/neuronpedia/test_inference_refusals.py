@@ -56,7 +56,7 @@ def browser() -> Iterator[TestClient]:
         ("activation/raw", {"prompts": ["a"], "type": "all_tokens"}, 400, "final_output_token is the only one"),
         ("util/sae-vector", {"source": SAE.id, "index": "0"}, 422, "index: Input should be a valid integer"),
         ("util/sae-topk-by-decoder-cossim", COSSIM, 400, "exactly one of feature and vector"),
-        ("nothing", {}, 404, "There is nothing at this address"),
+        ("nothing", {}, 404, "There is no /v1/nothing here"),
     ],
 )
 def test_what_is_wrong_is_said(browser: TestClient, path: str, body: Any, status: int, words: str) -> None:
