@@ -11,7 +11,8 @@ from app.training.registry import RUN, Known
 from inference.errors import NotFound
 
 QUIET_SECONDS = 300.0
-"""A run that has logged nothing for so long, and for ten times its usual interval, counts as stopped."""
+QUIET_STEPS = 100
+"""A run that has logged nothing for so long, and for what so many steps took of late, counts as stopped."""
 CHARTS = (
     ("unexplained variance, without outlying tokens", "fvu_ordinary", 1.5),
     ("unexplained variance", "fvu", 1.5),
@@ -65,8 +66,9 @@ def run_row(known: Known, *, found: list[Row] | None = None) -> RunRow:
     if not logged:
         return RunRow(known.name, model, "beginning", 0, 0, 0, None, 0.0, None, 0, silent)
     last = logged[-1]
-    interval = last.seconds / max(1, last.step) * 500
-    state = "done" if last.step >= last.steps else "stopped" if silent > max(QUIET_SECONDS, interval) else "running"
+    step_seconds = last.tokens / max(1, last.step) / max(last.tokens_per_s, 1e-6)
+    quiet = max(QUIET_SECONDS, QUIET_STEPS * step_seconds)
+    state = "done" if last.step >= last.steps else "stopped" if silent > quiet else "running"
     return RunRow(
         name=known.name,
         model=model,
