@@ -35,14 +35,17 @@
   document.addEventListener("click", (event) => {
     const label = event.target.closest?.(".tokens label");
     const to = document.getElementById("to");
-    if (!label || !to) return;
-    const chosen = document.querySelector(".tokens input:checked");
-    if (event.shiftKey && chosen) {
-      event.preventDefault();
-      getSelection()?.removeAllRanges();
-      to.value = label.querySelector("input").value;
-      to.dispatchEvent(new Event("change", { bubbles: true }));
-    }
+    if (!label || !to || !event.shiftKey) return;
+    event.preventDefault();
+    getSelection()?.removeAllRanges();
+    // Later, because a radio button that was clicked is only now given back to the one chosen before.
+    setTimeout(() => {
+      const here = label.querySelector("input");
+      const chosen = document.querySelector(".tokens input:checked");
+      if (chosen) to.value = here.value;
+      else here.checked = true;
+      (chosen ? to : here).dispatchEvent(new Event("change", { bubbles: true }));
+    });
   });
   document.addEventListener("change", (event) => {
     if (event.target.matches?.(".tokens input")) {
@@ -56,7 +59,7 @@
     const from = Number(document.querySelector(".tokens input:checked")?.value ?? -1);
     const to = document.getElementById("to")?.value;
     const [first, last] = to ? [from, Number(to)].sort((a, b) => a - b) : [from, from];
-    for (const head of document.querySelectorAll("#map thead th")) {
+    for (const head of document.querySelectorAll("#map thead th:not(.corner)")) {
       const position = Number(head.querySelector("button").value.slice(1));
       if (!head.classList.contains("u")) head.classList.toggle("on", position >= first && position <= last);
     }
