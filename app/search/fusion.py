@@ -8,7 +8,6 @@ somebody wrote: otherwise a list of tokens stands above every description of the
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from app.search.view import Reason
 
@@ -17,7 +16,8 @@ COUNTED = 0.6
 """Of a match's weight, where the label that matched was made by counting."""
 
 
-class Key(NamedTuple):
+@dataclass(frozen=True, order=True)
+class Key:
     """A feature."""
 
     source_id: int

@@ -4,7 +4,8 @@ Filters are part of every query, so that a list is full however much they take a
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -91,7 +92,8 @@ LISTS: Mapping[TokenList, tuple[str, str, str]] = {
 }
 
 
-class Found(NamedTuple):
+@dataclass(frozen=True)
+class Found:
     """A label that matches."""
 
     source_id: int
@@ -101,7 +103,8 @@ class Found(NamedTuple):
     rank: float
 
 
-class OnToken(NamedTuple):
+@dataclass(frozen=True)
+class OnToken:
     source_id: int
     index: int
     token: int
@@ -112,14 +115,16 @@ class OnToken(NamedTuple):
     """Of all tokens that were asked for."""
 
 
-class Mark(NamedTuple):
+@dataclass(frozen=True)
+class Mark:
     word: str
     same: bool
     """By the stems of its words."""
     likeness: float
 
 
-class Shown(NamedTuple):
+@dataclass(frozen=True)
+class Shown:
     source_id: int
     index: int
     density: float | None

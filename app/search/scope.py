@@ -110,15 +110,15 @@ async def scope_of(session: AsyncSession, question: Question, principal: Princip
     )  # fmt: skip
     everything = tuple(Place(**row._mapping) for row in await session.execute(asked))
     places: Sequence[Place] = everything
-    for what, name, of in (
-        ("model", question.model, lambda place: place.model),
-        ("source set", question.set, lambda place: place.set_name),
-        ("source", question.source, lambda place: place.name),
+    for what, name, field in (
+        ("model", question.model, "model"),
+        ("source set", question.set, "set_name"),
+        ("source", question.source, "name"),
     ):
         if name is not None:
-            left = [place for place in places if of(place) == name]
+            left = [place for place in places if getattr(place, field) == name]
             if not left:
-                raise _unknown(what, name, sorted({of(place) for place in places}))
+                raise _unknown(what, name, sorted({getattr(place, field) for place in places}))
             places = left
     if question.layer is not None:
         layers = sorted({place.layer for place in places})

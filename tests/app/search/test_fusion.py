@@ -1,5 +1,7 @@
 """Lists become one by rank alone."""
 
+import pytest
+
 from app.search.fusion import COUNTED, K, Key, Match, Ranking, fuse
 from app.search.view import Reason
 
@@ -26,7 +28,7 @@ def test_scores_are_sums_of_weighted_reciprocal_ranks() -> None:
 def test_a_counted_label_weighs_less_at_the_same_rank() -> None:
     (counted,) = fuse([ranking("words", 1, counted=True)])
     (written,) = fuse([ranking("words", 1)])
-    assert counted.score == COUNTED * written.score
+    assert counted.score == pytest.approx(COUNTED * written.score)
 
 
 def test_of_a_feature_found_twice_in_one_list_the_better_place_counts() -> None:

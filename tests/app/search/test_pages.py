@@ -5,8 +5,10 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import text
 from starlette.datastructures import ImmutableMultiDict, QueryParams
+from starlette.requests import Request
 
 from app.search import queries
+from app.search.elsewhere import inference_search
 from app.search.question import Question, parse, read
 from app.search.scope import scope_of
 from app.store import labels, sources
@@ -148,6 +150,33 @@ async def test_neuronpedias_search_addresses_lead_here(searched: Searched) -> No
     answer = await searched.client.get(f"/search-explanations?q=doctor&modelId={MODEL}&sourceSet=starter-res-64")
     assert answer.status_code == 302
     assert answer.headers["location"] == f"/search?q=doctor&by=meaning%2Cwords&model={MODEL}&set=starter-res-64"
+
+
+async def test_a_models_page_can_hand_its_question_over(searched: Searched) -> None:
+    app = searched.world.app(searched.engine)
+
+    def lead(query: str) -> str | None:
+        scope = {"type": "http", "app": app, "query_string": query.encode(), "root_path": "/base", "headers": []}
+        found = inference_search(Request(scope), MODEL)
+        return None if found is None else found.headers["location"]
+
+    assert lead("") is None
+    layers = quote(f'["{NAME}"]')
+    wanted = f"/base/search?q=text%3A+so+it+is&model={MODEL}&set=starter-res-64&source={NAME}"
+    assert lead(f"q=so+it+is&sourceSet=starter-res-64&selectedLayers={layers}&sortIndexes=[]") == wanted
+    assert lead(f"q={'x' * 600}") == f"/base/{MODEL}/live?text={'x' * 600}"
+
+
+async def test_the_box_of_other_pages_leads_to_the_search(searched: Searched) -> None:
+    house = searched.world.app(searched.engine).state.house
+    template = house.templates.from_string(
+        '{% from "shared/search_box.html" import search_box with context %}{{ search_box(q=\'"><b>\', model="m") }}'
+    )
+    page = Parsed(template.render(url=lambda *parts: "/base/" + "/".join(parts)))
+    (form,) = [attributes for tag, attributes in page.elements if tag == "form"]
+    assert (form["action"], form["method"]) == ("/base/search", "get")
+    assert page.having(name="q", type="search")[0]["value"] == '"><b>'
+    assert page.having(name="model")[0]["value"] == "m"
 
 
 async def test_a_link_from_elsewhere_does_not_make_the_device_read(searched: Searched) -> None:
