@@ -36,7 +36,7 @@ def main(activations, out, width, l0, steps, batch, rate, decay_steps, warm_up_s
     )  # fmt: skip
     trainer = SAETrainer(
         SAETrainerConfig(
-            total_training_samples=steps * batch, train_batch_size_samples=batch, lr=rate,
+            total_training_samples=steps * batch, train_batch_size_samples=batch, lr=rate, lr_end=rate / 10,
             lr_warm_up_steps=warm_up_steps, lr_decay_steps=decay_steps, dead_feature_window=dead_after_steps,
         ),
         sae,
