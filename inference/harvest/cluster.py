@@ -19,6 +19,8 @@ from inference.harvest.processes import Hand
 
 MOST_DEATHS = 20
 """So often in a row, without a shard made in between, a cluster may lose an actor."""
+PLACE_SECONDS = 300.0
+"""A cluster on which nothing runs may take so long to find a place for an actor."""
 
 
 def read_on_cluster(folder: Path, asked: Asked, missing: list[range], *, told: Callable[[range], None]) -> None:
@@ -48,6 +50,9 @@ class Worker:
         self._place = (Path(folder), device, threads)
         self._hand: Hand | None = None
 
+    def there(self) -> str:
+        return ""
+
     def make(self, start: int, stop: int) -> str:
         """Empty, or why it cannot be done: a sentence that trying again would not change."""
         try:
@@ -63,23 +68,31 @@ class Worker:
 def _give_out(
     ray: Any, begin: Callable[[], Any], count: int, missing: list[range], told: Callable[[range], None]
 ) -> None:
+    """An actor gets a shard once it is there: where a node is gone, there may be no place for its actor's successor,
+    and those that live do its work."""
     left = sorted(missing, key=lambda each: each.start, reverse=True)
+    beginning: dict[Any, Any] = {}
     running: dict[Any, tuple[range, Any]] = {}
+    idle: list[Any] = []
     deaths = 0
 
-    def give(actor: Any) -> None:
-        if left:
-            each = left.pop()
-            running[actor.make.remote(each.start, each.stop)] = (each, actor)
+    def invite() -> None:
+        actor = begin()
+        beginning[actor.there.remote()] = actor
 
+    for _ in range(count):
+        invite()
     try:
-        for _ in range(count):
-            give(begin())
-        while running:
-            (done,), _ = ray.wait(list(running), num_returns=1)
-            each, actor = running.pop(done)
+        while left or running:
+            while left and idle:
+                each, actor = left.pop(), idle.pop()
+                running[actor.make.remote(each.start, each.stop)] = (each, actor)
+            done, _ = ray.wait([*beginning, *running], num_returns=1, timeout=None if running else PLACE_SECONDS)
+            if not done:
+                raise Unavailable("The cluster has no place for an actor. Free a processor or a GPU, and start again.")
+            given, actor = running.pop(done[0], (None, beginning.pop(done[0], None)))
             try:
-                if wrong := ray.get(done):
+                if wrong := ray.get(done[0]):
                     raise BadInput(wrong)
             except ray.exceptions.RayActorError:
                 deaths += 1
@@ -87,12 +100,14 @@ def _give_out(
                     raise Unavailable(
                         f"The cluster lost an actor {deaths} times in a row, most likely because memory ran out."
                     ) from None
-                left.append(each)
-                give(begin())
+                if given is not None:
+                    left.append(given)
+                invite()
                 continue
-            deaths = 0
-            told(each)
-            give(actor)
+            idle.append(actor)
+            if given is not None:
+                deaths = 0
+                told(given)
     finally:
-        for _, actor in running.values():
+        for actor in (*beginning.values(), *(actor for _, actor in running.values()), *idle):
             ray.kill(actor)
