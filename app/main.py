@@ -18,6 +18,7 @@ from app.access import pages as access_pages
 from app.access.gate import Gate
 from app.catalogue import api as catalogue_api
 from app.db.database import Database
+from app.exchange import routes as exchange_routes
 from app.features import pages as features_pages
 from app.features import vectors as features_vectors
 from app.jobs import api as jobs_api
@@ -128,6 +129,7 @@ def create_app(
         jobs_api,
         jobs_pages,
         catalogue_api,
+        exchange_routes,
         share_pages,
         training_pages,
         live_api,
