@@ -20,6 +20,8 @@ from app.catalogue import api as catalogue_api
 from app.db.database import Database
 from app.exchange import routes as exchange_routes
 from app.features import pages as features_pages
+from app.features import plots as features_plots
+from app.features import source as features_source
 from app.features import vectors as features_vectors
 from app.jobs import api as jobs_api
 from app.jobs import pages as jobs_pages
@@ -141,6 +143,6 @@ def create_app(
     ):
         app.include_router(room.router)
     # A source's pages take any two words, so they come last.
-    for reading in (features_vectors, features_pages):
+    for reading in (features_vectors, features_plots, features_pages, features_source):
         app.include_router(reading.router)
     return app

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 
 from app.db.database import Database
+from app.features import mapping
 from app.harvests import job as harvest_job
 from app.harvests import meaning
 from app.jobs import first
@@ -23,7 +24,7 @@ from app.settings import Settings
 from inference.engine.supervisor import end_with_supervisor
 from inference.errors import Unavailable
 
-KINDS = (first, harvest_job, meaning)
+KINDS = (first, harvest_job, meaning, mapping)
 """The modules whose jobs a worker knows."""
 STATEMENT_TIMEOUT_MS = 30_000
 

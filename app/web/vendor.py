@@ -13,7 +13,7 @@ from inference.errors import GemlensError
 
 ROOT = Path(__file__).parents[2]
 
-FILES = {"htmx.org": ("dist/htmx.min.js",)}
+FILES = {"htmx.org": ("dist/htmx.min.js",), "plotly.js-basic-dist-min": ("plotly-basic.min.js",)}
 """Package -> the files of it that pages use."""
 
 

@@ -6,6 +6,7 @@ from app.db.tables.catalogue import Checkpoint, Dictionary, Evaluation, Model, S
 from app.db.tables.corpus import Corpus, Harvest, Passage, Shard
 from app.db.tables.features import BULK, Example, FeatureDetail, FeatureStat
 from app.db.tables.labels import EMBEDDING_WIDTH, Label, Score
+from app.db.tables.maps import FeatureMap
 from app.db.tables.shelves import Note, SavedView, Shelf, ShelfItem, Vector
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Evaluation",
     "Example",
     "FeatureDetail",
+    "FeatureMap",
     "FeatureStat",
     "Harvest",
     "Label",

@@ -7,6 +7,11 @@ import pytest
 from app.web.vendor import FILES, ROOT, VendorError, vendor
 
 
+@pytest.fixture
+def _one_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.web.vendor.FILES", {"htmx.org": ("dist/htmx.min.js",)})
+
+
 def installed(root: Path, *, version: str = "4.0.1", integrity: str = "sha512-abc") -> Path:
     (root / "package-lock.json").write_text(
         json.dumps({"packages": {"node_modules/htmx.org": {"version": "4.0.1", "integrity": "sha512-abc"}}})
@@ -21,6 +26,7 @@ def installed(root: Path, *, version: str = "4.0.1", integrity: str = "sha512-ab
     return root
 
 
+@pytest.mark.usefixtures("_one_package")
 def test_the_file_carries_its_version_and_older_ones_go(tmp_path: Path) -> None:
     vendored = tmp_path / "static" / "vendor"
     vendored.mkdir(parents=True)
@@ -30,12 +36,14 @@ def test_the_file_carries_its_version_and_older_ones_go(tmp_path: Path) -> None:
     assert (vendored / "htmx-4.0.1.min.js").read_text() == "var htmx"
 
 
+@pytest.mark.usefixtures("_one_package")
 @pytest.mark.parametrize("other", [{"version": "4.0.2"}, {"integrity": "sha512-other"}])
 def test_another_package_than_the_locked_one_is_refused(tmp_path: Path, other: dict[str, str]) -> None:
     with pytest.raises(VendorError, match="npm ci"):
         vendor(root=installed(tmp_path, **other))
 
 
+@pytest.mark.usefixtures("_one_package")
 def test_a_missing_package_is_told_with_the_command_that_installs_it(tmp_path: Path) -> None:
     (installed(tmp_path) / "node_modules" / ".package-lock.json").unlink()
     with pytest.raises(VendorError, match="npm ci --ignore-scripts"):

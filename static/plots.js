@@ -1,0 +1,107 @@
+// Draws what `plots.json` says, and asks again while the map is being laid out.
+"use strict";
+
+const root = document.getElementById("plots");
+const LISTED = 60;
+const AGAIN_MS = 2000;
+
+function colour(name) {
+  const probe = document.createElement("span");
+  probe.style.color = `var(${name})`;
+  root.append(probe);
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
+}
+
+function layout(more) {
+  const axis = { gridcolor: colour("--line"), linecolor: colour("--edge"), zeroline: false };
+  return {
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 50, r: 10, t: 10, b: 40 },
+    font: { color: colour("--quiet"), family: "system-ui, sans-serif", size: 13 }, showlegend: false, ...more,
+    xaxis: { ...axis, ...more.xaxis }, yaxis: { ...axis, ...more.yaxis },
+  };
+}
+
+const options = { responsive: true, displaylogo: false };
+
+function bars(id, bins, title) {
+  const place = document.getElementById(id);
+  place.hidden = !bins.length;
+  if (!bins.length) return;
+  Plotly.react(place, [{
+    type: "bar", x: bins.map((b) => Math.sqrt(b[0] * b[1])), y: bins.map((b) => b[2]), width: bins.map((b) => (b[1] - b[0]) * 0.94),
+    hovertext: bins.map((b) => `${b[0].toPrecision(3)} to ${b[1].toPrecision(3)}: ${b[2]}`), hoverinfo: "text", marker: { color: colour("--bar") },
+  }], layout({ xaxis: { type: "log", title: { text: title } }, yaxis: { title: { text: "features" } } }), { ...options, displayModeBar: false });
+}
+
+function escaped(text) {
+  const box = document.createElement("i");
+  box.textContent = text;
+  return box.innerHTML;
+}
+
+function list(map, points) {
+  const box = document.getElementById("selected");
+  box.replaceChildren(...points.slice(0, LISTED).map((point) => {
+    const item = document.createElement("li");
+    const link = document.createElement("a");
+    link.href = `${root.dataset.features}/${map.indexes[point]}`;
+    link.textContent = map.indexes[point];
+    const label = document.createElement("bdi");
+    label.textContent = map.labels[point] ?? "no label";
+    item.append(link, " ", label);
+    return item;
+  }));
+}
+
+function count(points) {
+  document.getElementById("found").textContent = points ? `${points.length.toLocaleString("en")} ${points.length === 1 ? "feature" : "features"}${points.length > LISTED ? `, the first ${LISTED} listed` : ""}` : "";
+}
+
+function draw(map) {
+  const place = document.getElementById("feature-map");
+  const find = document.getElementById("find");
+  place.hidden = false;
+  const strengths = map.densities.map((density) => Math.log10(Math.max(density ?? 0, 1e-7)));
+  const trace = {
+    type: "scatter", mode: "markers", x: map.x, y: map.y, hoverinfo: "text",
+    hovertext: map.indexes.map((index, point) => `${index} ${escaped((map.labels[point] ?? "no label").slice(0, 90))}`),
+    marker: { size: map.x.length > 3000 ? 4 : 7, opacity: 0.8, color: strengths, colorscale: [[0, colour("--line")], [0.4, colour("--bar")], [1, "#d3560a"]],
+      colorbar: { title: { text: "density" }, tickprefix: "10^", thickness: 10 } },
+    selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 0.08 } },
+  };
+  const bare = { showticklabels: false, showgrid: false };
+  Plotly.react(place, [trace], layout({ margin: { l: 5, r: 5, t: 5, b: 5 }, dragmode: "lasso", hovermode: "closest", xaxis: bare, yaxis: { ...bare, scaleanchor: "x" } }),
+    { ...options, scrollZoom: true, displayModeBar: true, modeBarButtonsToRemove: ["toImage", "autoScale2d"] });
+  place.on("plotly_click", (event) => { location.href = `${root.dataset.features}/${map.indexes[event.points[0].pointIndex]}`; });
+  place.on("plotly_selected", (event) => {
+    const points = event ? event.points.map((point) => point.pointIndex) : null;
+    list(map, points ?? []);
+    count(points);
+  });
+  find.addEventListener("input", () => {
+    const wanted = find.value.trim().toLowerCase();
+    const points = wanted ? map.labels.flatMap((label, point) => (label?.toLowerCase().includes(wanted) ? [point] : [])) : null;
+    Plotly.restyle(place, { selectedpoints: [points] });
+    list(map, points ?? []);
+    count(points);
+  });
+}
+
+async function ask() {
+  const waiting = document.getElementById("waiting");
+  const answer = await fetch(root.dataset.json);
+  const said = await answer.json();
+  if (!answer.ok) {
+    waiting.textContent = said.message;
+    return;
+  }
+  waiting.textContent = said.waiting ?? (said.map && said.map.indexes.length < said.map.features ? `${said.map.indexes.length.toLocaleString("en")} of ${said.map.features.toLocaleString("en")} features are drawn, evenly chosen.` : "");
+  bars("density-plot", said.densities, "share of tokens");
+  bars("peak-plot", said.peaks, "greatest activation");
+  if (said.map) draw(said.map);
+  else if (said.again) setTimeout(ask, AGAIN_MS);
+}
+
+if (root && window.Plotly) ask();
