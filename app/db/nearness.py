@@ -11,6 +11,8 @@ from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier, Literal
 
 ENOUGH = 10_000
+MEMORY = "256MB"
+"""For building: enough for 200,000 labels. An index that does not fit into this is built many times more slowly."""
 
 
 async def index_labels(connection: AsyncConnection[Any], source_set_id: int, *, enough: int = ENOUGH) -> bool:
@@ -29,6 +31,7 @@ async def index_labels(connection: AsyncConnection[Any], source_set_id: int, *, 
     row = await cursor.fetchone()
     if row is None or row[0] < enough:
         return False
+    await connection.execute(SQL("set local maintenance_work_mem = {}").format(Literal(MEMORY)))
     await connection.execute(
         SQL(
             "create index if not exists {} on label using hnsw (embedding halfvec_cosine_ops) where source_set_id = {}"

@@ -37,7 +37,9 @@ async def test_phrases_and_exclusions_are_understood(searched: Searched) -> None
     phrase = await searched.json(q='"European countries"', by="words")
     assert set(features(phrase)) == {(row.source, row.index) for row in labels if "European countries" in row.text}
     without = await searched.json(q="bridges -rivers", by="words")
-    assert features(without) == []
+    left = {(row.source, row.index) for row in labels if "bridge" in row.text and "river" not in row.text}
+    assert left
+    assert set(features(without)) == left
 
 
 async def test_a_typing_error_still_finds_and_marks_the_word(searched: Searched) -> None:
@@ -171,6 +173,15 @@ async def test_an_engine_that_is_away_takes_only_its_own_ways_along(searched: Se
     page = await searched.page(q="doctor")
     assert "Matches by meaning follow" in page.text
     assert 'hx-trigger="load delay:1000ms"' in page.text
+
+
+async def test_what_follows_is_a_part_of_the_same_page(searched: Searched) -> None:
+    whole = await searched.page(q="doctor")
+    part = await searched.client.get("/search", params={"q": "doctor", "again": 1}, headers={"HX-Request": "true"})
+    assert part.status_code == 200
+    assert "<main" not in part.text
+    listed = part.text[part.text.index("<ol") : part.text.index("</ol>")]
+    assert listed in whole.text
 
 
 async def test_a_slow_engine_is_not_waited_for_and_what_it_says_is_kept(searched: Searched) -> None:
