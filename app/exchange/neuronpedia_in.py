@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from app.exchange import histograms
 from app.exchange.files import batches, document, named, rows
 from app.exchange.given import (
     LOST,
@@ -33,6 +32,7 @@ from app.exchange.given import (
 )
 from app.exchange.manifest import MANIFEST, Manifest
 from app.exchange.vocabulary import Vocabulary
+from app.store import histograms
 from app.store.features import DENSE, NEVER_FIRED
 from inference.errors import BadInput
 
@@ -259,7 +259,7 @@ def feature_facts(row: Any, vocabulary: Vocabulary, noted: Counter[str]) -> dict
     neighbours = [
         (other, cosine)
         for other, cosine in zip(row.topkCosSimIndices or (), row.topkCosSimValues or (), strict=False)
-        if cosine is not None and other != int(row.index)
+        if cosine is not None and other >= 0 and other != int(row.index)
     ]
     silent = not density and not peak
     return {

@@ -5,7 +5,6 @@ is of, so that the same rows get the same ids wherever they are exported. Vector
 another model than Neuronpedia's.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,17 +12,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from app.exchange import histograms
 from app.exchange.given import GivenLabel
 from app.exchange.numbers import dense, short, shorts
 from app.exchange.records import Record, Some
+from app.store import histograms
 from app.store.features import Bands, Example
+from app.store.row_ids import CREATOR, digest, row_id
 from app.store.sources import SourceRow
 from app.store.tokens import UNKNOWN
 from inference.errors import BadInput
 
-CREATOR = "clkht01d40000jv08hvalcvly"
-"""Neuronpedia's own, whom its pages show."""
 BATCH = 1024
 Row = dict[str, Any]
 
@@ -161,7 +159,7 @@ def _explanation(source: SourceRow, label: GivenLabel, id_: str) -> Row:
 def _scores(label: GivenLabel, explanation: str) -> Iterator[Row]:
     for score in label.scores:
         yield {
-            "id": _digest(explanation, score.method, score.author or ""),
+            "id": digest(explanation, score.method, score.author or ""),
             "explanationId": explanation,
             "explanationScoreTypeName": score.method,
             "explanationScoreModelName": score.author,
@@ -173,12 +171,7 @@ def _scores(label: GivenLabel, explanation: str) -> Iterator[Row]:
 
 
 def _id(source: SourceRow, index: int, *what: str) -> str:
-    return _digest(source.model, source.name, str(index), *what)
-
-
-def _digest(*what: str) -> str:
-    data = "\0".join(what).encode(errors="replace")
-    return "gl" + hashlib.blake2b(data, digest_size=11).hexdigest() + "x"
+    return row_id(source.model, source.name, index, *what)
 
 
 def _line(row: Row) -> bytes:

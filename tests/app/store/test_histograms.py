@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.exchange import histograms
+from app.store import histograms
 from inference.harvest import bins
 
 
@@ -14,11 +14,13 @@ def test_the_bins_are_those_of_harvests() -> None:
     assert histograms.BINS == bins.BINS
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 2**31 - 1), min_size=bins.BINS, max_size=bins.BINS))
 def test_what_this_house_wrote_comes_back_exactly(given_counts: list[int]) -> None:
     assert histograms.counts(*histograms.bars(given_counts)).tolist() == given_counts
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 10_000), min_size=2, max_size=60), st.floats(0.01, 5_000))
 def test_linear_bins_of_others_lose_no_count(heights: list[int], peak: float) -> None:
     step = peak / len(heights)
