@@ -241,7 +241,13 @@ async def _harvest(
             if fill is not None:
                 part, left = await fill(part)
                 noted[UNFILLED] += left
-            await loading.put(number, sha256, await _rows(database, corpus_id, part))
+            try:
+                await loading.put(number, sha256, await _rows(database, corpus_id, part))
+            except (ValueError, OverflowError) as error:
+                raise BadInput(
+                    f"{planned.place}: features {part[0].index} to {part[-1].index} cannot be kept: {error}. Nothing "
+                    "of it is shown."
+                ) from None
         tell(f"{planned.source}: {done.features:,} of {planned.features:,} features.")
     done.passages = await _passages(database, corpus_id) - before
     return loading

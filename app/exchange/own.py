@@ -12,7 +12,17 @@ import msgspec
 import numpy as np
 
 from app.exchange.files import batches, document, named, rows
-from app.exchange.given import PART, GivenBand, GivenExample, GivenFeature, GivenLabel, Look, Score, number
+from app.exchange.given import (
+    LONGEST_TEXT,
+    PART,
+    GivenBand,
+    GivenExample,
+    GivenFeature,
+    GivenLabel,
+    Look,
+    Score,
+    number,
+)
 from app.exchange.manifest import MANIFEST, Manifest
 from app.exchange.numbers import short, shorts
 from app.exchange.records import Record
@@ -24,6 +34,11 @@ from inference.errors import BadInput
 KIND = "Gemlens' JSON lines"
 STAT = tuple(field.name for field in fields(Stat) if field.name != "index")
 DETAIL = tuple(field.name for field in fields(Detail) if field.name != "index")
+PAIRS = (
+    ("top_logits", "top_logit_values"), ("bottom_logits", "bottom_logit_values"), ("top_tokens", "top_token_values"),
+    ("neighbours", "neighbour_cosines"), ("before", "before_cosines"), ("after", "after_cosines"),
+    ("co_firing", "co_firing_scores"),
+)  # fmt: skip
 STRINGS = ("top_logits", "bottom_logits", "top_tokens")
 """Columns of token ids, each followed by one of strings."""
 
@@ -133,6 +148,9 @@ class OwnLines:
                 index = number(row.index, where)
                 if index <= found.highest:
                     raise BadInput(f"{where}: feature {index} comes after feature {found.highest}. Sort by index.")
+                for one, other in PAIRS:
+                    if len(getattr(row, one)) != len(getattr(row, other)):
+                        raise BadInput(f"{where}: {one} and {other} are not of the same length.")
                 found.highest = index
                 found.features += 1
                 found.labels += len(row.labels)
@@ -214,8 +232,10 @@ def _checked(band: BandLine, where: str) -> BandLine:
     for one in band.examples:
         length, peak = len(one.ids), abs(one.peak) * (1 + 1e-6)
         places = all(0 <= place < length for place in (one.position, *one.positions))
-        if not (length and places and len(one.positions) == len(one.values)):
-            raise BadInput(f"{where}: an example of {length} tokens has its values elsewhere.")
+        if not (places and len(one.positions) == len(one.values) and 0 < length <= LONGEST_TEXT):
+            raise BadInput(
+                f"{where}: an example of {length:,} tokens (at most {LONGEST_TEXT:,}) has its values elsewhere."
+            )
         if not all(0 < abs(value) <= peak for value in one.values) or not all(0 <= id_ < 2**31 for id_ in one.ids):
             raise BadInput(f"{where}: an example has values that are zero or greater than its peak, or odd token ids.")
     return band

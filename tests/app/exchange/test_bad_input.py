@@ -16,6 +16,7 @@ from app.exchange import bringing, files
 from app.exchange.given import GivenFeature
 from app.exchange.neuronpedia_in import NeuronpediaFolder
 from app.exchange.opening import readers
+from app.exchange.own import OwnLines
 from app.exchange.saedashboard import DashboardFiles
 from app.exchange.vocabulary import Vocabulary
 from app.store import labels, sources
@@ -228,6 +229,49 @@ async def test_labels_alone_are_added_and_those_that_are_there_are_kept(database
     assert {(label.text, label.method, label.author) for label in found} == {
         ("doctors", "np_max-act", None), ("nurses", "np_max-act", "a model")
     }  # fmt: skip
+
+
+EXAMPLE = {"ids": [2, 1000], "positions": [1], "values": [4.0], "peak": 4.0, "position": 1}
+
+
+def own(index: Any = 0, example: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    band = {"low": 4.0, "high": 4.0, "share": None, "examples": [EXAMPLE | (example or {})]}
+    return {"index": index, "density": 0.1, "peak": 4.0, "mean": 1.0, "bands": [band], **more}
+
+
+def lines(folder: Path, *rows: dict[str, Any], **manifest: Any) -> OwnLines:
+    folder.mkdir(exist_ok=True)
+    data = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+    (folder / "features.jsonl.gz").write_bytes(gzip.compress(data))
+    if manifest:
+        (folder / "manifest.json").write_text(json.dumps({"model": MODEL, "source": NAME, **manifest}))
+    return OwnLines(folder / "features.jsonl.gz")
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([own(3), own(2)], "feature 2 comes after feature 3"),
+        ([own(example={"positions": [2]})], "has its values elsewhere"),
+        ([own(example={"values": [9.0]})], "greater than its peak"),
+        ([own(example={"ids": [2, -5]})], "odd token ids"),
+        ([own(top_logits=[1, 2], top_logit_values=[0.5])], "top_logits and top_logit_values are not of the same"),
+        ([], "has no features in it"),
+    ],
+)
+def test_faulty_lines_of_our_own_are_named(tmp_path: Path, rows: list[dict[str, Any]], says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        lines(tmp_path, *rows).look()
+
+
+async def test_ids_of_another_vocabulary_and_numbers_too_great_are_refused(database: Database, tmp_path: Path) -> None:
+    await put_vocabulary(database, VOCABULARY)
+    with pytest.raises(BadInput, match="token ids of another vocabulary"):
+        await bring(database, lines(tmp_path / "a", own(), tokenizer="ff" * 32))
+    with pytest.raises(BadInput, match="features 0 to 0 cannot be kept: an array column of 4-byte integers"):
+        await bring(database, lines(tmp_path / "b", own(neighbours=[2**40], neighbour_cosines=[1.0]), tokens=5))
+    async with database.session() as session:
+        assert (await sources.find(session, MODEL, NAME)).harvest is None
 
 
 async def test_saedashboard_s_files_come_in(database: Database, tmp_path: Path) -> None:
