@@ -24,26 +24,32 @@ class Shelf(Owned, Base):
     kind: Mapped[str] = mapped_column(server_default="list")
     title: Mapped[str]
     description: Mapped[str] = mapped_column(server_default="")
+    test_text: Mapped[str] = mapped_column(server_default="")
+    """To try its features on."""
     visibility: Mapped[str] = mapped_column(server_default="unlisted")
 
 
 class ShelfItem(Base):
-    """A feature, or a vector, at a place in a list."""
+    """A feature, or a vector, at a place in a list. What it points to may go; its name stays."""
 
     __tablename__ = "shelf_item"
     __table_args__ = (
         PrimaryKeyConstraint("shelf_id", "number"),
         CheckConstraint(
-            "(source_id is null) = (index is null) and (source_id is null) = (vector_id is not null)", name="target"
+            "(source_id is not null and index is not null and vector_id is null) "
+            "or (source_id is null and (vector_id is not null or named <> ''))",
+            name="target",
         ),
         Index(None, "source_id", "index"),
     )
 
     shelf_id: Mapped[int] = mapped_column(ForeignKey("shelf.id", ondelete="CASCADE"))
     number: Mapped[int] = mapped_column(autoincrement=False)
-    source_id: Mapped[int | None] = mapped_column(ForeignKey("source.id", ondelete="CASCADE"))
+    source_id: Mapped[int | None] = mapped_column(ForeignKey("source.id", ondelete="SET NULL"))
     index: Mapped[int | None]
-    vector_id: Mapped[int | None] = mapped_column(ForeignKey("own_vector.id", ondelete="CASCADE"), index=True)
+    vector_id: Mapped[int | None] = mapped_column(ForeignKey("own_vector.id", ondelete="SET NULL"), index=True)
+    named: Mapped[str] = mapped_column(server_default="")
+    """Model, source and index with slashes between, as its address has them."""
     note: Mapped[str] = mapped_column(server_default="")
     created: Mapped[Created]
 
