@@ -8,6 +8,7 @@ from app.db.nearness import index_labels
 from app.search import meaning
 from app.search.question import Question
 from app.search.scope import scope_of
+from app.store import near_labels
 from tests.app.search.conftest import Searched, letters
 from tests.app.world import SOURCES
 
@@ -22,7 +23,7 @@ QUERIES = ("musical instruments", "green", "rivers of France", "small numbers")
 async def test_an_index_changes_nothing_that_is_found(
     own: Searched, monkeypatch: pytest.MonkeyPatch, question: Question
 ) -> None:
-    monkeypatch.setattr(meaning, "ENOUGH", 50)  # else a hundred labels are few, and compared one by one
+    monkeypatch.setattr(near_labels, "ENOUGH", 50)  # else a hundred labels are few, and compared one by one
     database = own.world.database
     exact = {}
     async with database.session() as session:
