@@ -28,6 +28,10 @@ WRITE = """
 
 @long_work(NAME)
 async def feature_map(job: Job, *, harvest: int) -> str:
+    return await lay_out_map(job, harvest=harvest)
+
+
+async def lay_out_map(job: Job, *, harvest: int) -> str:
     async with job.database.session() as session:
         if await has_map(session, harvest):
             return "There is a map already."

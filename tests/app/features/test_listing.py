@@ -2,14 +2,18 @@
 
 import csv
 import io
+import itertools
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pyarrow.parquet
 import pytest
 
+from app.features.listing import Filters, parse
 from app.store.features import NEVER_FIRED
+from inference.errors import BadInput
 from tests.app.world import DEAD, MODEL, WIDTH, World
-from tests.pages import HTMX, Parsed
+from tests.pages import HTMX
 
 SOURCE = "9-starter-res-64"
 PAGE = f"/{MODEL}/{SOURCE}"
@@ -34,22 +38,19 @@ async def all_pages(world: World, query: str) -> list[int]:
         query = page["next"]
 
 
-@pytest.mark.parametrize("sort", ["index", "density", "peak", "mean", "score"])
-@pytest.mark.parametrize("order", ["asc", "desc"])
-async def test_pages_hold_every_feature_once_in_order(
-    world: World, sort: str, order: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.features.source.ROWS", 7)
+async def test_pages_hold_every_feature_once_in_order(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.features.source.ROWS", 23)
     rows = world.given[SOURCE]
+    for sort, descending in itertools.product(("index", "density", "peak", "mean", "score"), (True, False)):
 
-    def key(index: int) -> tuple[float, int]:
-        if sort == "index":
-            return (-index if order == "desc" else index), 0
-        value = getattr(rows[index], sort)
-        value = -1.0 if value is None else value
-        return (-value if order == "desc" else value), index
+        def key(index: int, sort: str = sort, sign: int = -1 if descending else 1) -> tuple[float, int]:
+            if sort == "index":
+                return sign * index, 0
+            value = getattr(rows[index], sort)
+            return sign * (-1.0 if value is None else value), index
 
-    assert await all_pages(world, f"sort={sort}&order={order}") == sorted(range(WIDTH), key=key)
+        query = f"sort={sort}&order={'desc' if descending else 'asc'}"
+        assert await all_pages(world, query) == sorted(range(WIDTH), key=key), query
 
 
 async def test_equal_values_are_neither_shown_twice_nor_left_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,22 +86,26 @@ async def test_percent_signs_in_a_search_stand_for_themselves(world: World) -> N
 @pytest.mark.parametrize(
     "query",
     [
-        "sort=name",
-        "kind=odd",
-        "order=up",
-        "after=1",
-        "after=nan,3",
-        "density_from=much",
-        "peak_from=inf",
+        "sort=name", "kind=odd", "order=up", "after=1", "after=nan,3", "density_from=much", "peak_from=inf",
         "q=" + "x" * 201,
     ],
+)  # fmt: skip
+def test_an_address_edited_by_hand_gets_a_sentence(query: str) -> None:
+    with pytest.raises(BadInput, match=r"\.$"):
+        parse(dict(parse_qsl(query)))
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        Filters(),
+        Filters(q="doctor", kind="alive", examples=True, sort="peak", descending=True, after=(0.1, 3)),
+        Filters(density_from=0.5, peak_to=12.0, sort="density", descending=False),
+        Filters(sort="index", descending=True),
+    ],
 )
-async def test_an_address_edited_by_hand_gets_a_sentence(world: World, query: str) -> None:
-    async with world.client() as client:
-        answer = await client.get(f"{PAGE}.json?{query}")
-        page = await client.get(f"{PAGE}?{query}")
-    assert answer.status_code == page.status_code == 400
-    assert answer.json()["message"] in Parsed(page.text).text
+def test_a_list_is_read_back_from_its_own_address(filters: Filters) -> None:
+    assert parse(filters.query()) == filters
 
 
 async def test_tables_hold_all_that_fits_with_where_it_comes_from(world: World) -> None:
@@ -120,7 +125,8 @@ async def test_htmx_gets_the_list_alone(world: World) -> None:
     async with world.client() as client:
         answer = await client.get(f"{PAGE}?kind=dead", headers=HTMX)
     assert "<html" not in answer.text
-    assert f"{PAGE}/{DEAD}" in answer.text and "1 feature fits" in answer.text
+    assert f"{PAGE}/{DEAD}" in answer.text
+    assert "1 feature fits" in answer.text
 
 
 async def test_a_name_that_is_nearly_right_leads_to_the_right_one(world: World) -> None:
