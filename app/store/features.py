@@ -1,14 +1,15 @@
 """What a harvest found of features, as it lies in the three tables that hold it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.binary import fetch
-from app.db.packing import Band
+from app.db.packing import Band, Occurrence
 from app.store.sources import HarvestRow
 
 NEVER_FIRED, DENSE = 1, 2
@@ -105,19 +106,25 @@ async def details(session: AsyncSession, harvest_id: int, indexes: Collection[in
 
 
 async def examples(
-    session: AsyncSession, harvest: HarvestRow, indexes: Collection[int], *, bands: Collection[int] | None = None
+    session: AsyncSession,
+    harvest: HarvestRow,
+    indexes: Collection[int],
+    *,
+    bands: Collection[int] | None = None,
+    most: int | None = None,
 ) -> dict[int, tuple[Bands, ...]]:
-    """The bands of features, with every passage that they name; of a band only those asked for."""
+    """The bands of features, with every passage that they name; only the bands asked for, and of each at most the
+    first `most` examples."""
     values = {"harvest": harvest.id, "indexes": list(indexes), "bands": None if bands is None else list(bands)}
     rows = await fetch(session, EXAMPLES, values)
     unpacked = [(*row[:5], Band.unpack(row[5])) for row in rows]
     wanted: set[int] = set()
     for row in unpacked:
-        wanted.update(row[5].passages.tolist())
+        wanted.update(row[5].passages[:most].tolist())
     passages = await texts_of(session, harvest.corpus_id, wanted)
     found: dict[int, list[Bands]] = {}
     for index, number, low, high, share, band in unpacked:
-        shown = tuple(_examples(band, passages))
+        shown = tuple(_examples(islice(band, most), passages))
         found.setdefault(index, []).append(Bands(band=number, low=low, high=high, share=share, examples=shown))
     return {index: tuple(of_one) for index, of_one in found.items()}
 
@@ -129,7 +136,7 @@ async def texts_of(session: AsyncSession, corpus_id: int, passages: Collection[i
     return dict(await fetch(session, PASSAGES, {"corpus": corpus_id, "ids": list(passages)}))
 
 
-def _examples(band: Band, passages: Mapping[int, np.ndarray]) -> list[Example]:
+def _examples(band: Iterable[Occurrence], passages: Mapping[int, np.ndarray]) -> list[Example]:
     found = []
     for one in band:
         ids = passages.get(one.passage)

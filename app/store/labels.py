@@ -67,8 +67,8 @@ BEST = f"""
     where source_id = :source and index = any(:indexes) and status = 'current' and visibility = 'public'
     order by index, {RANK}
 """
-OF_FEATURE = f"""
-    select {COLUMNS} from label where source_id = :source and index = :index and status = 'current'
+OF_FEATURES = f"""
+    select {COLUMNS} from label where source_id = :source and index = any(:indexes) and status = 'current'
     and visibility = 'public' order by {RANK}
 """
 SCORES = "select label_id, method, author, status, value from score where label_id = any(:labels) order by id"
@@ -85,13 +85,24 @@ async def best(session: AsyncSession, source_id: int, indexes: Collection[int]) 
 
 async def of_feature(session: AsyncSession, source_id: int, index: int) -> list[Label]:
     """All labels of a feature, the one that stands for it first, with their scores."""
-    rows = (await session.execute(text(OF_FEATURE), {"source": source_id, "index": index})).all()
+    return (await of_features(session, source_id, [index])).get(index, [])
+
+
+async def of_features(session: AsyncSession, source_id: int, indexes: Collection[int]) -> dict[int, list[Label]]:
+    """The same of several features, of those that have any."""
+    if not indexes:
+        return {}
+    rows = (await session.execute(text(OF_FEATURES), {"source": source_id, "indexes": list(indexes)})).all()
     scores: dict[int, list[Score]] = {}
     for score in await session.execute(text(SCORES), {"labels": [row.id for row in rows]}):
         scores.setdefault(score.label_id, []).append(
             Score(method=score.method, author=score.author, status=score.status, value=score.value)
         )
-    return [Label(**row._mapping, scores=tuple(scores.get(row.id, ()))) for row in rows]
+    found: dict[int, list[Label]] = {}
+    for row in rows:
+        label = Label(**row._mapping, scores=tuple(scores.get(row.id, ())))
+        found.setdefault(label.index, []).append(label)
+    return found
 
 
 async def put(database: Database, source: SourceRow, rows: Iterable[NewLabel], *, replace: str | None = None) -> int:
