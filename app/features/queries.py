@@ -12,6 +12,19 @@ from app.store.labels import RANK, TOKEN_PATTERN
 from app.store.sources import SourceRow
 
 
+class Place(NamedTuple):
+    """A source as far as its features are only mentioned."""
+
+    id: int
+    name: str
+    harvest: int
+    """0 where it has none."""
+
+    @classmethod
+    def of(cls, source: SourceRow) -> "Place":
+        return cls(source.id, source.name, source.harvest.id if source.harvest else 0)
+
+
 class Known(NamedTuple):
     """Of a feature that is only mentioned."""
 
@@ -34,20 +47,24 @@ KNOWN = f"""
         order by {RANK} limit 1
     ) best on true
 """
+SAME_SET = """
+    select layer, id, name, coalesce(current_harvest_id, 0) from source
+    where source_set_id = %(set)s and layer <> %(layer)s
+"""
 RANDOM = """
     select index from feature_stat where harvest_id = :harvest and index >= :least and flags & 1 = 0
     order by index limit 1
 """
 
 
-async def known(session: AsyncSession, wanted: Collection[tuple[SourceRow, int]]) -> dict[tuple[str, int], Known]:
+async def known(session: AsyncSession, wanted: Collection[tuple[Place, int]]) -> dict[tuple[str, int], Known]:
     """Label and density of features, by the name of their source and index."""
     if not wanted:
         return {}
     names = {source.id: source.name for source, _ in wanted}
     values: dict[str, Any] = {
         "sources": [source.id for source, _ in wanted],
-        "harvests": [source.harvest.id if source.harvest else 0 for source, _ in wanted],
+        "harvests": [source.harvest for source, _ in wanted],
         "indexes": [index for _, index in wanted],
     }
     return {
@@ -58,6 +75,15 @@ async def known(session: AsyncSession, wanted: Collection[tuple[SourceRow, int]]
 
 def some_number(width: int) -> int:
     return secrets.randbelow(max(1, width))
+
+
+async def beside(session: AsyncSession, source: SourceRow) -> tuple[Place | None, Place | None]:
+    """The sources of the same set in the nearest layers before and after: as `app.store.sources.beside` finds them,
+    without reading all that there is about them."""
+    found = await fetch(session, SAME_SET, {"set": source.set_id, "layer": source.layer})
+    before = max((row for row in found if row[0] < source.layer), default=None, key=lambda row: row[0])
+    after = min((row for row in found if row[0] > source.layer), default=None, key=lambda row: row[0])
+    return (Place(*before[1:]) if before else None), (Place(*after[1:]) if after else None)
 
 
 async def random_feature(session: AsyncSession, harvest_id: int, least: int) -> int | None:

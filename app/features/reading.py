@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.features import bins, queries
 from app.features.view import FeatureView, Logits, Names, Origin, Relation, Relations, TokenWeight, cite
-from app.store import features, labels, sources, tokens
+from app.store import features, labels, tokens
 from app.store.features import Bands, Detail, Stat
 from app.store.sources import SourceRow
 from app.web.examples import Context, draw_bands, ids_shown
@@ -84,12 +84,13 @@ def _weights(ids: np.ndarray, values: np.ndarray, known: Mapping[int, str]) -> t
 async def _relations(session: AsyncSession, source: SourceRow, detail: Detail) -> Relations:
     before, after = (None, None)
     if len(detail.before) or len(detail.after):
-        before, after = await sources.beside(session, source)
+        before, after = await queries.beside(session, source)
+    here = queries.Place.of(source)
     lists: dict[str, Any] = {
-        "neighbours": (source, detail.neighbours, detail.neighbour_cosines),
+        "neighbours": (here, detail.neighbours, detail.neighbour_cosines),
         "before": (before, detail.before, detail.before_cosines),
         "after": (after, detail.after, detail.after_cosines),
-        "co_firing": (source, detail.co_firing, detail.co_firing_scores),
+        "co_firing": (here, detail.co_firing, detail.co_firing_scores),
     }
     kept = {
         name: (of, list(_strongest(indexes, values, least=WEAKEST if name in ("before", "after") else 0.0)))
