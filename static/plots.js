@@ -72,8 +72,8 @@ function draw(map) {
     selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 0.08 } },
   };
   const bare = { showticklabels: false, showgrid: false };
-  Plotly.react(place, [trace], layout({ margin: { l: 5, r: 5, t: 5, b: 5 }, dragmode: "lasso", hovermode: "closest", xaxis: bare, yaxis: { ...bare, scaleanchor: "x" } }),
-    { ...options, scrollZoom: true, displayModeBar: true, modeBarButtonsToRemove: ["toImage", "autoScale2d"] });
+  Plotly.react(place, [trace], layout({ margin: { l: 5, r: 5, t: 40, b: 5 }, dragmode: "lasso", hovermode: "closest", xaxis: bare, yaxis: { ...bare, scaleanchor: "x" } }),
+    { ...options, scrollZoom: true, displayModeBar: true, modeBarButtons: [["zoom2d", "pan2d", "select2d", "lasso2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]] });
   place.on("plotly_click", (event) => { location.href = `${root.dataset.features}/${map.indexes[event.points[0].pointIndex]}`; });
   place.on("plotly_selected", (event) => {
     const points = event ? event.points.map((point) => point.pointIndex) : null;

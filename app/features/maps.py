@@ -71,14 +71,14 @@ async def laying(session: AsyncSession, harvest_id: int) -> Laying | None:
     return None if row is None else Laying(str(row[0]), float(row[1]), str(row[3] or row[2]))
 
 
-async def places(session: AsyncSession, harvest_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Indexes, x and y of what is drawn."""
+async def places(session: AsyncSession, harvest_id: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int] | None:
+    """Indexes, x and y of what is drawn, and how many features have a place."""
     rows = await fetch(session, MAP, {"harvest": harvest_id})
     if not rows:
         return None
     indexes, x, y = rows[0]
     step = max(1, -(-len(indexes) // MOST))
-    return indexes[::step], x[::step], y[::step]
+    return indexes[::step], x[::step], y[::step], len(indexes)
 
 
 async def known(session: AsyncSession, source: SourceRow, indexes: np.ndarray) -> dict[int, tuple[Any, bool, Any]]:

@@ -37,7 +37,7 @@ class Map:
     labels: list[str | None]
     densities: list[float | None]
     features: int
-    """Of the source; of a large one not all are drawn."""
+    """That have a place; of a large source not all are drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ async def _view(request: Request, model: str, source: str, *, with_map: bool) ->
             waiting = None
             densities, peaks, dead = await maps.distributions(session, found.harvest.id)
             if with_map and (placed := await maps.places(session, found.harvest.id)) is not None:
-                indexes, x, y = placed
+                indexes, x, y, features = placed
                 known = await maps.known(session, found, indexes)
                 made = Map(
                     indexes=indexes.tolist(),
@@ -100,7 +100,7 @@ async def _view(request: Request, model: str, source: str, *, with_map: bool) ->
                     y=[round(one, 4) for one in y.tolist()],
                     labels=[known[index][0] for index in indexes.tolist()],
                     densities=[known[index][2] for index in indexes.tolist()],
-                    features=found.width,
+                    features=features,
                 )
             elif not await maps.has_map(session, found.harvest.id):
                 if await maps.has_neighbours(session, found.harvest.id):
