@@ -23,7 +23,8 @@ function layout(more) {
   };
 }
 
-const options = { responsive: true, displaylogo: false };
+// Nothing leaves this server: by default the toolbar offers to send the chart to a cloud.
+const options = { responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "" };
 
 function bars(id, bins, title) {
   const place = document.getElementById(id);
