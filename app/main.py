@@ -34,6 +34,7 @@ from app.live.look import Look
 from app.live.saved import Opener as LiveOpener
 from app.neuronpedia.inference import absent as inference_absent
 from app.neuronpedia.inference import routes as inference_routes
+from app.neuronpedia.web import routes as neuronpedia_routes
 from app.search import elsewhere as search_elsewhere
 from app.search import pages as search_pages
 from app.settings import Settings
@@ -123,6 +124,7 @@ def create_app(
     app.add_api_route("/favicon.ico", favicon, include_in_schema=False)
     for router in (inference_routes.router, inference_routes.at_the_root, inference_absent.router):
         app.include_router(router)
+    app.include_router(neuronpedia_routes.router)
     # Fixed addresses first: a model's page takes any one word.
     for room in (
         health,
