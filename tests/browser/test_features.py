@@ -226,6 +226,9 @@ def test_the_map_is_searched_selected_and_opened(opened: Watched) -> None:
     page.goto(f"{OTHER_HOUSE}/plots")
     expect(page.locator("#feature-map .points path").first).to_be_visible()
     assert page.locator("#feature-map .points path").count() == 63
+    assert page.eval_on_selector_all(".modebar-btn", "all => all.map(one => one.dataset.title)") == [
+        "Zoom", "Pan", "Box Select", "Lasso Select", "Zoom in", "Zoom out", "Reset axes",
+    ]  # fmt: skip
     page.get_by_label("Label holds").fill("medical")
     expect(page.locator("#found")).to_contain_text("1 feature")
     expect(page.locator("#selected a")).to_have_text("0")
