@@ -51,14 +51,17 @@ RULES = (
         "/training /training.* /training/** /api /api.* /api/** /v1/**",
     ),
     # What people make.
-    Rule("write", "POST PUT PATCH DELETE", "/lists /lists/** /s /s/**"),
+    Rule("write", "POST PUT PATCH DELETE", "/lists /lists/** /s /s/** /{}/vectors /{}/vectors/{}/**"),
+    Rule("compute", "POST", "/{}/vectors/{}"),
     # Neuronpedia's web API: all of it is POST, whatever it does.
     Rule(
         "read",
         "POST",
         "/api/feature /api/features /api/features-offset /api/activation/get /api/explanation/search "
         "/api/explanation/search-* /api/model/get /api/model/list /api/global /api/list/get /api/vector/get "
-        "/api/steer-load /api/steer/presets /api/umap",
+        "/api/steer-load /api/steer/presets /api/umap /api/model/head-attention/get /api/model/head-metrics/* "
+        "/api/model/head-sequences/get /api/sparsity/* /api/nla/* /api/user/edit /api/user/refresh /api/user/api-key "
+        "/api/user/api-key-update",
     ),
     Rule("known", "POST", "/api/list/list /api/user/bookmarks /api/vector/list-owned /api/graph/list-owned"),
     Rule(
