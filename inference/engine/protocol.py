@@ -104,6 +104,18 @@ class SparseActivations(Message, frozen=True, kw_only=True):
     precision: Precision = "auto"
 
 
+class Pooled(Message, frozen=True, kw_only=True):
+    """What fires in each prompt as a whole, of each source: one value per feature. `max` and `mean` pool over the
+    tokens that dictionaries were trained on; `position` reads the token `from_end` (1 is the last), `user_turn` the
+    last token that the user says in a chat."""
+
+    prompts: tuple[Prompt, ...]
+    sources: tuple[Source, ...]
+    pooling: Literal["max", "mean", "position", "user_turn"] = "max"
+    from_end: int = 1
+    precision: Precision = "auto"
+
+
 class NextTokens(Message, frozen=True, kw_only=True):
     """After each token, the k tokens that the model finds most likely."""
 
@@ -325,6 +337,32 @@ class SparseActivationsAnswer(Message, frozen=True, kw_only=True):
     prompts: tuple[PromptSparse, ...]
 
 
+class PooledFeatures(Struct, frozen=True, kw_only=True):
+    """Features whose pooled value is not zero, by index."""
+
+    indexes: np.ndarray
+    """int32 [n]"""
+    values: np.ndarray
+    """float32 [n]"""
+    positions: np.ndarray
+    """int32 [n]: the token at which each is greatest"""
+
+
+class PromptPooled(Struct, frozen=True, kw_only=True):
+    tokens: int
+    """Of the whole prompt, BOS included."""
+    first: int
+    """The first position that is counted."""
+    counted: int
+    """Over how many positions the values go."""
+    sources: tuple[PooledFeatures, ...]
+
+
+class PooledAnswer(Message, frozen=True, kw_only=True):
+    provenance: Provenance
+    prompts: tuple[PromptPooled, ...]
+
+
 class PromptNext(Struct, frozen=True, kw_only=True):
     tokens: Tokens
     ids: np.ndarray
@@ -434,13 +472,13 @@ class NearestAnswer(Message, frozen=True, kw_only=True):
 
 
 Request = (
-    Capabilities | Tokenize | Activations | TopFeatures | SparseActivations | NextTokens | Sites | Encode
+    Capabilities | Tokenize | Activations | TopFeatures | SparseActivations | Pooled | NextTokens | Sites | Encode
     | DecoderRows | Nearest | Generate | Score | Ablate | Gradient | Embed | Lease | Release
 )  # fmt: skip
 Answer = (
     CapabilitiesAnswer | TokenizeAnswer | ActivationsAnswer | TopFeaturesAnswer | SparseActivationsAnswer
-    | NextTokensAnswer | SitesAnswer | EncodeAnswer | DecoderRowsAnswer | GeneratedToken | ScoreAnswer | AblateAnswer
-    | GradientAnswer | EmbedAnswer | LeaseAnswer | ReleaseAnswer | NearestAnswer
+    | PooledAnswer | NextTokensAnswer | SitesAnswer | EncodeAnswer | DecoderRowsAnswer | GeneratedToken | ScoreAnswer
+    | AblateAnswer | GradientAnswer | EmbedAnswer | LeaseAnswer | ReleaseAnswer | NearestAnswer
 )  # fmt: skip
 
 

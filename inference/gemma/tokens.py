@@ -112,7 +112,12 @@ class Tokenizer:
 
     @cached_property
     def _chat_header(self) -> list[int]:
-        return [self.bos, *self._plain("<start_of_turn>user\n")]
+        return [self.bos, *self.header_of_user]
+
+    @cached_property
+    def header_of_user(self) -> tuple[int, ...]:
+        """The tokens that begin a turn of the user."""
+        return tuple(self._plain("<start_of_turn>user\n"))
 
     @cached_property
     def _names(self) -> list[str]:

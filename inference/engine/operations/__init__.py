@@ -10,6 +10,7 @@ from inference.engine.operations.encode import encode
 from inference.engine.operations.gradient import gradient
 from inference.engine.operations.nearest import nearest
 from inference.engine.operations.next_tokens import next_tokens
+from inference.engine.operations.pooled import pooled
 from inference.engine.operations.rows import decoder_rows
 from inference.engine.operations.score import score
 from inference.engine.operations.sites import sites
@@ -24,6 +25,7 @@ STAGES: Mapping[type[protocol.Message], Callable[[Any, Workshop], Stages]] = {
     protocol.Activations: activations,
     protocol.TopFeatures: top_features,
     protocol.SparseActivations: sparse_activations,
+    protocol.Pooled: pooled,
     protocol.NextTokens: next_tokens,
     protocol.Sites: sites,
     protocol.Encode: encode,

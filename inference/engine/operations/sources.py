@@ -17,7 +17,11 @@ def named_sources(request: protocol.Message) -> tuple[Source, ...]:
     match request:
         case protocol.Activations(columns=parts) | protocol.Ablate(columns=parts) | protocol.Score(splices=parts):
             return tuple(part.source for part in parts)
-        case protocol.TopFeatures(sources=sources) | protocol.SparseActivations(sources=sources):
+        case (
+            protocol.TopFeatures(sources=sources)
+            | protocol.SparseActivations(sources=sources)
+            | protocol.Pooled(sources=sources)
+        ):
             return sources
         case protocol.Encode(source=source) | protocol.DecoderRows(source=source) | protocol.Nearest(source=source):
             return (source,)
