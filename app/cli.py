@@ -266,6 +266,7 @@ def evaluate(settings: Settings, model: str, sources: tuple[str, ...], as_json: 
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", help="Where the shards are made.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes that make shards.")
 @click.option("--force", is_flag=True, help="Although a dictionary fires far from what it declares.")
+@click.option("--again", is_flag=True, help="Although the same was harvested before.")
 @click.option("--detach", is_flag=True, help="Leave it to a worker and return at once.")
 @with_settings(*PLACE, "model_path", "device", "dtype", "threads", "offline", "engine_listen", "engine_secret")
 def harvest(settings: Settings, model: str, sources: tuple[str, ...], **asked: Any) -> None:
@@ -275,6 +276,20 @@ def harvest(settings: Settings, model: str, sources: tuple[str, ...], **asked: A
     from app.harvests.command import harvest as run
 
     click.echo(run(settings, model, sources, say=lambda line: click.echo(line, err=True), **asked))
+
+
+@main.command()
+@click.argument("model")
+@click.argument("source")
+@click.option("--show", type=int, help="Let the source show the harvest of this number.")
+@click.option("--delete", type=int, help="Delete the harvest of this number, which the source must not be showing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+@with_settings(*PLACE)
+def harvests(settings: Settings, model: str, source: str, as_json: bool, **asked: Any) -> None:
+    """Every harvest of SOURCE of MODEL, and which of them it shows."""
+    from app.harvests.keeping import harvests as run
+
+    _print(run(settings, model, source, **asked), as_json=as_json)
 
 
 @main.command()

@@ -5,6 +5,7 @@ size, on one kind of device: sequence numbers are dealt to batches in order, and
 its own. Tokens less likely than `min_p` of the likeliest are never drawn, so that one slip does not spoil the rest.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -52,13 +53,30 @@ class SamplingPlan:
 
 
 def draw(logits: Tensor, *, temperature: float, min_p: float, generator: torch.Generator) -> Tensor:
-    """One token id per row of [B, V]. The exponential race draws from the softmax without a cumulative sum."""
-    scaled = logits.float() / temperature
-    if min_p > 0:
-        floor = scaled.amax(dim=-1, keepdim=True) + torch.tensor(min_p).log().to(scaled.device)
-        scaled = scaled.masked_fill(scaled < floor, -torch.inf)
-    race = torch.empty_like(scaled).exponential_(generator=generator)
-    return (scaled.softmax(dim=-1) / race.clamp_min_(1e-30)).argmax(dim=-1)
+    """One token id per row of [B, V]. The exponential race draws from the softmax without a cumulative sum; who is
+    too unlikely to be drawn does not run in it, though the numbers are dealt to all."""
+    race = torch.empty(logits.shape, device=logits.device).exponential_(generator=generator)
+    if min_p == 0:
+        return _won((logits.float() / temperature).softmax(dim=-1), race)
+    best = logits.amax(dim=-1, keepdim=True).float()
+    floor = best / temperature + math.log(min_p)
+    # A little lower than asked: rounding is left to the exact comparison of the few that remain.
+    near = (floor * temperature - 1e-3 * best.abs().clamp_min(1)).to(logits.dtype)
+    rows, columns = torch.nonzero(logits >= near, as_tuple=True)
+    counts = torch.bincount(rows, minlength=len(logits))
+    places = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
+    scaled = floor.new_full((len(logits), int(counts.max())), -torch.inf)
+    scaled[rows, places] = logits[rows, columns].float() / temperature
+    times = torch.ones_like(scaled)
+    times[rows, places] = race[rows, columns]
+    tokens = torch.zeros(scaled.shape, dtype=torch.int64, device=rows.device)
+    tokens[rows, places] = columns
+    won = _won(scaled.masked_fill(scaled < floor, -torch.inf).softmax(dim=-1), times)
+    return tokens.gather(1, won[:, None])[:, 0]
+
+
+def _won(chances: Tensor, times: Tensor) -> Tensor:
+    return (chances / times.clamp_min(1e-30)).argmax(dim=-1)
 
 
 @torch.no_grad()

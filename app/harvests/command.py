@@ -14,11 +14,13 @@ from inference.errors import BadInput, NotFound
 PLAN = ("top", "per_band", "batch_passages")
 
 
-def harvest(settings: Settings, model: str, sources: tuple[str, ...], *, detach: bool, say: Any, **asked: Any) -> str:
+def harvest(
+    settings: Settings, model: str, sources: tuple[str, ...], *, detach: bool, again: bool, say: Any, **asked: Any
+) -> str:
     """Runs or goes on with a harvest; returns what came of it."""
     if asked["engine"] == "ray":
         _check_ray()
-    return run_order(settings, order_of(settings, model, sources, **asked), detach=detach, say=say)
+    return run_order(settings, order_of(settings, model, sources, **asked), detach=detach, again=again, say=say)
 
 
 def order_of(settings: Settings, model: str, sources: tuple[str, ...], **asked: Any) -> Order:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 from sqlalchemy import text
 
@@ -21,6 +22,7 @@ from app.jobs import progress
 from app.jobs.queue import enqueue, queue_of
 from app.jobs.worker import USUAL, Pace, work_on
 from app.settings import Settings
+from app.store.sources import SourceRow
 from inference.errors import GemlensError, Unavailable
 
 TAKE_SECONDS = 2.0
@@ -47,16 +49,18 @@ class Interrupted(Exception):
     """Ctrl-C, or SIGTERM."""
 
 
-def run_order(settings: Settings, order: Order, *, detach: bool, say: Callable[[str], None]) -> str:
-    """Harvest. Returns what came of it, in sentences."""
+def run_order(settings: Settings, order: Order, *, detach: bool, again: bool, say: Callable[[str], None]) -> str:
+    """Harvest, unless that was done before and is not wanted `again`. Returns what came of it, in sentences."""
     settings.home.mkdir(parents=True, exist_ok=True)
-    return asyncio.run(_run(settings, order, detach=detach, say=say))
+    return asyncio.run(_run(settings, order, detach=detach, again=again, say=say))
 
 
-async def _run(settings: Settings, order: Order, *, detach: bool, say: Callable[[str], None]) -> str:
+async def _run(settings: Settings, order: Order, *, detach: bool, again: bool, say: Callable[[str], None]) -> str:
     database = await Database.open(url=settings.database_url, home=settings.home, pool_size=4)
     try:
-        await harvest_job.known_sources(database, order)
+        sources = await harvest_job.known_sources(database, order)
+        if not again and (sentence := await _done_before(database, order, sources)) is not None:
+            return sentence
         number = await _job(database, settings, order)
         if detach:
             return f"Job {number} waits for a worker; /jobs of a server shows how far it is."
@@ -79,6 +83,29 @@ async def _run(settings: Settings, order: Order, *, detach: bool, say: Callable[
             line.end()
     finally:
         await database.close()
+
+
+async def _done_before(database: Database, order: Order, sources: list[SourceRow]) -> str | None:
+    """What to say where this order has been done, on the corpus and the dictionaries as they are now."""
+    since = await asyncio.to_thread(changed, order.corpus["place"])
+    lines = []
+    for source in sources:
+        async with database.session() as session:
+            made = await queries.done(session, source.id, key=order.key, sha256=source.sha256, since=since)
+        if made is None:
+            return None
+        shown = source.harvest is not None and source.harvest.id == made
+        other = f"; `gemlens harvests {source.model} {source.name} --show {made}` shows it"
+        lines.append(f"{source.name} has this harvest already: number {made}{', which it shows' if shown else other}.")
+    return "\n".join([*lines, "Give --again to harvest again."])
+
+
+def changed(place: str) -> float:
+    """When a corpus on this disk was last written; 0 for one elsewhere."""
+    path = Path(place)
+    if not path.exists():
+        return 0.0
+    return max(file.stat().st_mtime for file in (path, *path.rglob("*")))
 
 
 async def _job(database: Database, settings: Settings, order: Order) -> int:

@@ -131,6 +131,11 @@ class Found:
     tokenizer: Path
     tokens: int
 
+    def identity(self, name: str) -> str:
+        """Of one source's harvest: two that are made from the same are the same."""
+        made_from = [self.config, self.sources[name].sha256]
+        return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
 
 def read_found(folder: Path) -> Found:
     """What a finished harvest found; `Unusable` where it is not finished, or not as it was written."""

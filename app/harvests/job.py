@@ -1,6 +1,7 @@
 """The job `harvest`: a child does the computing, then the rows are stored, and a job for the sentence vectors follows.
 
-The folder of the work is what it goes on from after a stop; it is removed when all is stored, or the job cancelled.
+The folder of the work is what it goes on from after a stop; it is removed when all is stored, or the job cancelled:
+by the job where it runs, else by the next worker that looks after the home.
 """
 
 import asyncio
@@ -8,18 +9,19 @@ import json
 import shutil
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from app.db.database import Database
 from app.harvests import meaning, queries
 from app.harvests.found import Found, Unusable, read_found
-from app.harvests.order import Order
+from app.harvests.order import HARVESTS, Order
 from app.harvests.storing import store
 from app.harvests.summary import summaries
 from app.jobs.child import run_child
 from app.jobs.job import Cancelled, Job, long_work, part_of
-from app.jobs.queue import enqueue
+from app.jobs.queue import enqueue, queue_of
 from app.settings import Settings
 from app.store.loading import delete_harvest
 from app.store.sources import SourceRow, beside, find
@@ -43,8 +45,7 @@ async def harvest(job: Job, *, order: dict[str, Any]) -> str:
         found = await _computed(part_of(job, 0.0, COMPUTED), asked, sources, folder)
         stored = await store(part_of(job, COMPUTED, 1.0), asked, found, sources)
     except Cancelled:
-        await _forget(job.database, sources)
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await forget(job.database, sources, folder)
         raise
     lines = [one.sentence for one in await summaries(job.database, stored)]
     for source in sources:
@@ -106,13 +107,42 @@ def _environment(order: Order, settings: Settings) -> dict[str, str]:
     return {"GEMLENS_HARVEST_ENGINE": address, **secret}
 
 
-async def _forget(database: Database, sources: list[SourceRow]) -> None:
-    """What was loaded of harvests that will not be finished."""
-    for source in sources:
-        async with database.session() as session:
-            left = await queries.unfinished(session, source.id)
-        for harvest_id in left:
-            await delete_harvest(database, harvest_id)
+async def tidy(database: Database, home: Path) -> None:
+    """Removes what is left of harvests that were cancelled while they waited. What failed stays: the same command goes
+    on from it."""
+    folders = await asyncio.to_thread(_folders, home)
+    if not folders:
+        return
+    async with database.session() as session:
+        given = await queries.orders(session, NAME, await asyncio.to_thread(queue_of, home))
+    last = {order.key: (order, status) for order, status in ((Order.from_json(one), status) for one, status in given)}
+    for folder in folders:
+        order, status = last.get(folder.name, (None, ""))
+        if order is None or status not in ("cancelled", "aborted"):
+            continue
+        sources = []
+        for name in order.sources:
+            async with database.session() as session:
+                with suppress(NotFound):
+                    sources.append(await find(session, order.model, name))
+        await forget(database, sources, folder)
+
+
+def _folders(home: Path) -> list[Path]:
+    place = home / HARVESTS
+    return [folder for folder in place.iterdir() if folder.is_dir()] if place.is_dir() else []
+
+
+async def forget(database: Database, sources: list[SourceRow], folder: Path) -> None:
+    """Removes the work of a harvest that will not be finished, rows of it included; others' stay."""
+    with suppress(Unusable):
+        found = await asyncio.to_thread(read_found, folder)
+        for source in sources:
+            async with database.session() as session:
+                left = await queries.same_harvest(session, source.id, found.identity(source.name), state="loading")
+            if left is not None:
+                await delete_harvest(database, left)
+    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 def check_one_model(model: str, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db.tables import Checkpoint, Corpus, Harvest, Model, Source
+from app.db.tables import Checkpoint, Corpus, Model, Source
 
 SAME = "select id from harvest where source_id = :source and state = :state and settings->>'identity' = :identity"
 JOB = """
@@ -16,9 +16,22 @@ JOB = """
     where job.task_name = :name and job.args = cast(:arguments as jsonb) and job.status in ('todo', 'doing')
     order by job.id desc limit 1
 """
-UNDER_WAY = """
-    select job.args from procrastinate_jobs job
-    where job.task_name = :name and job.status in ('todo', 'doing') and job.id <> :job
+ORDERS = """
+    select job.args->'order', job.status::text from procrastinate_jobs job
+    where job.task_name = :name and job.queue_name = :queue order by job.id
+"""
+DONE = """
+    select harvest.id from harvest
+    where source_id = :source and state = 'ready' and settings->>'order' = :key
+    and settings->>'dictionary' is not distinct from :sha256 and finished > to_timestamp(:since)
+    order by id desc limit 1
+"""
+OF_SOURCE = """
+    select harvest.id, harvest.id = source.current_harvest_id as shown, state, corpus.name as corpus, harvest.tokens,
+        harvest.dtype, harvest.origin, harvest.created, harvest.finished,
+        (select count(*) from feature_stat where harvest_id = harvest.id) as features
+    from harvest join source on source.id = harvest.source_id join corpus on corpus.id = harvest.corpus_id
+    where source.id = :source order by harvest.id
 """
 SIZES = """
     select count(*),
@@ -71,9 +84,23 @@ async def show(session: AsyncSession, source_id: int, harvest_id: int) -> None:
     await session.execute(update(Source).where(Source.id == source_id).values(current_harvest_id=harvest_id))
 
 
-async def unfinished(session: AsyncSession, source_id: int) -> list[int]:
-    asked = select(Harvest.id).where(Harvest.source_id == source_id, Harvest.state == "loading")
-    return list(await session.scalars(asked))
+async def orders(session: AsyncSession, name: str, queue: str) -> list[tuple[dict[str, Any], str]]:
+    """Every order that was ever given on a home, oldest first, and what became of its job."""
+    rows = await session.execute(text(ORDERS), {"name": name, "queue": queue})
+    return [(dict(order), str(status)) for order, status in rows]
+
+
+async def done(session: AsyncSession, source_id: int, *, key: str, sha256: str | None, since: float) -> int | None:
+    """The harvest that an order made of a source, from the dictionary that it has now, later than `since`."""
+    values = {"source": source_id, "key": key, "sha256": sha256, "since": since}
+    found: int | None = await session.scalar(text(DONE), values)
+    return found
+
+
+async def of_source(session: AsyncSession, source_id: int) -> list[dict[str, Any]]:
+    """All harvests of a source, oldest first."""
+    rows = await session.execute(text(OF_SOURCE), {"source": source_id})
+    return [dict(row._mapping) for row in rows]
 
 
 async def waiting_job(session: AsyncSession, name: str, arguments: Mapping[str, Any]) -> tuple[int, str] | None:

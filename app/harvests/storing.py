@@ -4,8 +4,6 @@ Each source's labels made from tokens come in the same go, so that it is searcha
 a stop, it passes over what was stored; what comes of it is the same.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +48,9 @@ async def store(job: Job, order: Order, found: Found, sources: list[SourceRow]) 
     stored = []
     for source in sources:
         one = found.sources[source.name]
-        harvest_id = await _source(job, found, source, one, corpus_id, checkpoint_id, done=done, whole=whole)
+        harvest_id = await _source(
+            job, found, source, one, corpus_id, checkpoint_id, order=order.key, done=done, whole=whole
+        )
         stored.append(Stored(source=source, harvest_id=harvest_id, found=one))
         done += one.features
     return stored
@@ -64,10 +64,11 @@ async def _source(
     corpus_id: int,
     checkpoint_id: int,
     *,
+    order: str,
     done: int,
     whole: int,
 ) -> int:
-    identity = hashlib.sha256(json.dumps([found.config, one.sha256], sort_keys=True).encode()).hexdigest()
+    identity = found.identity(source.name)
     async with job.database.session() as session:
         ready = await queries.same_harvest(session, source.id, identity, state="ready")
         if ready is not None:
@@ -82,7 +83,13 @@ async def _source(
             dtype=found.config["dtype"],
             version=found.config["version"],
             tokens=one.tokens,
-            settings={"plan": found.config["plan"], "histogram": HISTOGRAM, "l0": round(one.mean_l0, 3)},
+            settings={
+                "plan": found.config["plan"],
+                "histogram": HISTOGRAM,
+                "l0": round(one.mean_l0, 3),
+                "order": order,
+                "dictionary": source.sha256,
+            },
             identity=identity,
         )
         for number in range(one.parts):

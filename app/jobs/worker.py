@@ -83,7 +83,7 @@ async def work_on(database: Database, settings: Settings, *, stopping: asyncio.E
                 additional_context={Workplace.__name__: place},
             )
         )
-        sweeping = asyncio.create_task(_sweep_on(database, pace))
+        sweeping = asyncio.create_task(_sweep_on(database, settings, pace))
         told = asyncio.create_task(stopping.wait())
         await asyncio.wait((running, told), return_when=asyncio.FIRST_COMPLETED)
         for task in (running, sweeping, told):
@@ -103,7 +103,7 @@ def _stop_on_signals(stopping: asyncio.Event) -> None:
         asyncio.get_running_loop().add_signal_handler(signum, stop, signum)
 
 
-async def _sweep_on(database: Database, pace: Pace) -> None:
+async def _sweep_on(database: Database, settings: Settings, pace: Pace) -> None:
     """Sweep again and again; not just after this machine slept, when every heartbeat on it looks old."""
     last, quiet_until = time.time(), 0.0
     while True:
@@ -114,6 +114,7 @@ async def _sweep_on(database: Database, pace: Pace) -> None:
         if now >= quiet_until:
             try:
                 await sweep(database, stalled_seconds=pace.stalled)
+                await harvest_job.tidy(database, settings.home)
             except Unavailable as error:
                 log.warning("%s", error)
         await asyncio.sleep(pace.sweep)
