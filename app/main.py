@@ -23,22 +23,26 @@ from app.features import pages as features_pages
 from app.features import plots as features_plots
 from app.features import source as features_source
 from app.features import vectors as features_vectors
+from app.home import missing as home_missing
+from app.home import pages as home_pages
+from app.home import tour as home_tour
 from app.jobs import api as jobs_api
 from app.jobs import pages as jobs_pages
 from app.live import api as live_api
 from app.live import going_on as live_going_on
-from app.live import home as live_home
 from app.live import pages as live_pages
 from app.live.answers import Answers
 from app.live.look import Look
 from app.live.saved import Opener as LiveOpener
 from app.neuronpedia.inference import absent as inference_absent
 from app.neuronpedia.inference import routes as inference_routes
+from app.neuronpedia.made import routes as made_routes
 from app.neuronpedia.web import routes as neuronpedia_routes
 from app.search import elsewhere as search_elsewhere
 from app.search import pages as search_pages
 from app.settings import Settings
 from app.share import pages as share_pages
+from app.shelves import routes as shelves_routes
 from app.training import pages as training_pages
 from app.web import cors, errors, health, hosts, logs, templating, theme
 from app.web.assets import Assets
@@ -119,12 +123,14 @@ def create_app(
     )
     app.state.look = Look(engines, answers=Answers(), data=data)
     app.state.openers = {"live": LiveOpener()}
+    app.state.near = home_missing.near
     errors.install(app)
     app.add_api_route("/static/{path:path}", assets.serve, include_in_schema=False)
     app.add_api_route("/favicon.ico", favicon, include_in_schema=False)
     for router in (inference_routes.router, inference_routes.at_the_root, inference_absent.router):
         app.include_router(router)
     app.include_router(neuronpedia_routes.router)
+    app.include_router(made_routes.router)
     # Fixed addresses first: a model's page takes any one word.
     for room in (
         health,
@@ -135,13 +141,15 @@ def create_app(
         catalogue_api,
         exchange_routes,
         share_pages,
+        shelves_routes,
         training_pages,
         live_api,
         live_going_on,
         live_pages,
         search_pages,
         search_elsewhere,
-        live_home,
+        home_tour,
+        home_pages,
     ):
         app.include_router(room.router)
     # A source's pages take any two words, so they come last.

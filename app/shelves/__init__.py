@@ -1,0 +1,1 @@
+"""Lists of features, stars, and vectors of one's own: their pages."""

@@ -1,0 +1,5 @@
+"""All pages of the room."""
+
+from fastapi import APIRouter
+
+router = APIRouter()
