@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 
-MODULES = ("foundation", "training", "harvest", "precision", "loading", "search")
+MODULES = ("foundation", "training", "harvest", "precision", "loading", "search", "pages", "browser")
 
 
 def main() -> None:
