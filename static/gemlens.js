@@ -25,7 +25,7 @@ document.addEventListener("click", async (event) => {
 });
 
 document.addEventListener("keydown", (event) => {
-  const text = document.getElementById("text");
+  const text = document.getElementById("text") ?? document.querySelector("[data-search-box]");
   const typing = event.target.matches("input:not([type=radio]), textarea, select");
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.form?.matches(".ask")) {
     event.preventDefault();

@@ -40,13 +40,14 @@ RULES = (
     Rule(
         "compute",
         "POST",
-        "/{}/live /{}/live/continue /{}/steer /{}/steer/continue /{}/chat /{}/chat/continue /{}/{}/{}",
+        "/tour /{}/live /{}/live/continue /{}/steer /{}/steer/continue /{}/chat /{}/chat/continue /{}/{}/{}",
     ),
     # Pages and data to read.
     Rule(
         "read",
         READING,
-        "/ /{} /{}.* /{}/** /search /search.* /search/** /search-explanations /quick-list /lists /lists.* /lists/** "
+        "/ /.json /tour /tour.* /{} /{}.* /{}/** /search /search.* /search/** /search-explanations /quick-list "
+        "/lists /lists.* /lists/** "
         "/s/** /cards/** /oembed /oembed.* /embed/** /jobs /jobs.* /jobs/** "
         "/training /training.* /training/** /api /api.* /api/** /v1/**",
     ),

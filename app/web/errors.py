@@ -6,7 +6,7 @@ which the log has the rest.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,13 +116,16 @@ def body(problem: Problem) -> dict[str, Any]:
     return shape
 
 
-def response(request: Request, problem: Problem) -> Response:
+def response(request: Request, problem: Problem, *, near: Sequence[tuple[str, str]] = ()) -> Response:
+    """`near`: titles and addresses of pages that may have been meant."""
     headers = dict(problem.headers or {})
     if problem.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
     if wants_json(request.scope):
         return JSONResponse(body(problem), status_code=problem.status, headers=headers)
-    return templating.page(request, "error.html", {"problem": problem}, status=problem.status, headers=headers)
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    context = {"problem": problem, "near": near, "asked": path.strip("/")[:200]}
+    return templating.page(request, "error.html", context, status=problem.status, headers=headers)
 
 
 async def respond(scope: Scope, receive: Receive, send: Send, problem: Problem) -> None:
@@ -131,7 +134,12 @@ async def respond(scope: Scope, receive: Receive, send: Send, problem: Problem) 
 
 
 async def _handle(request: Request, error: Exception) -> Response:
-    return response(request, problem_of(error))
+    problem = problem_of(error)
+    # What resembles an address that leads nowhere is known to a room, which leaves a function for it.
+    near = getattr(request.app.state, "near", None)
+    if problem.status == 404 and near is not None and not wants_json(request.scope):
+        return response(request, problem, near=await near(request))
+    return response(request, problem)
 
 
 class Guard:

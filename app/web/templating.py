@@ -14,7 +14,7 @@ from jinja2_fragments import render_blocks
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from app.web import numbers, principal, theme, tokens
+from app.web import numbers, principal, site, theme, tokens
 from app.web.addresses import address
 from app.web.assets import Assets
 
@@ -65,6 +65,7 @@ def page(
         "fragment": fragment,
         "theme": theme.chosen(request),
         "principal": principal.current(request),
+        "site": site.site_of(request),
         "url": lambda *segments, **query: address(request.scope, *segments, **query),
         "static": lambda path: address(request.scope) + made.globals["asset_url"](path),  # type: ignore[operator]
     }

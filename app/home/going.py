@@ -1,0 +1,18 @@
+"""Where the one box leads: an unmistakable text to the live page, everything else to the search, which tells the rest
+apart (names, links, tokens, words, short texts)."""
+
+import re
+
+TEXT_WORDS = 12
+_ENDED = re.compile(r"[.!?…。！？][\"'”’)\]]?\s", re.UNICODE)
+
+
+def is_text(written: str, *, longest: int) -> bool:
+    """Whether this is a text for the model and nothing that one would look for: it has lines, or many words, or
+    sentences one after the other, or is longer than a search may be."""
+    stripped = written.strip()
+    if len(stripped) > longest - 10:
+        return True
+    if stripped.startswith(("text:", "token:", "http://", "https://", '"')):
+        return "\n" in stripped and not stripped.startswith(("text:", "token:"))
+    return "\n" in stripped or len(stripped.split()) >= TEXT_WORDS or bool(_ENDED.search(stripped))
