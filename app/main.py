@@ -41,6 +41,8 @@ from app.neuronpedia.web import routes as neuronpedia_routes
 from app.search import elsewhere as search_elsewhere
 from app.search import pages as search_pages
 from app.settings import Settings
+from app.share import cards as share_cards
+from app.share import oembed as share_oembed
 from app.share import pages as share_pages
 from app.shelves import routes as shelves_routes
 from app.training import pages as training_pages
@@ -141,6 +143,8 @@ def create_app(
         catalogue_api,
         exchange_routes,
         share_pages,
+        share_cards,
+        share_oembed,
         shelves_routes,
         training_pages,
         live_api,

@@ -103,6 +103,7 @@ class Settings(BaseSettings):
         0, ge=0, description="Most memory on the device for dictionaries and caches, in MiB; 0 chooses by the device."
     )
     host_mib: int = Field(2048, ge=0, description="Most host memory for dictionaries not on the device, in MiB.")
+    cards_mib: int = Field(64, ge=0, description="Most disk under the home for drawn preview cards, in MiB.")
     cache_mib: int = Field(128, ge=0, description="Most memory for recent prompts' site activations, in MiB.")
 
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body, in bytes.")

@@ -14,13 +14,14 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from app.features import queries
+from app.features.handing_on import shared_feature
 from app.features.reading import read_feature
 from app.features.trying import Loading, try_text
 from app.features.view import FeatureView
 from app.store import features, sources, tokens
 from app.store.at_hand import database_of
 from app.store.sources import SourceRow
-from app.web import errors, templating
+from app.web import embeds, errors, templating
 from app.web.addresses import address
 from app.web.examples import BOS, CONTEXTS, Context, parse_context
 from app.web.forms import text_fields
@@ -58,7 +59,8 @@ async def data(request: Request, model: str, source: str, index: str) -> Respons
 
 @router.get("/{model}/{source}/{index}")
 async def show(request: Request, model: str, source: str, index: str) -> Response:
-    return await _page(request, model, source, index, dict(request.query_params))
+    fields = dict(request.query_params)
+    return await embeds.framed(request, lambda: _page(request, model, source, index, fields))
 
 
 @router.post("/{model}/{source}/{index}")
@@ -67,15 +69,16 @@ async def attempt(request: Request, model: str, source: str, index: str) -> Resp
     fields = {**request.query_params, **await text_fields(request)}
     if templating.is_fragment(request):
         return await _fragment(request, model, source, index, fields)
-    return await _page(request, model, source, index, fields, compute=True)
+    return await embeds.framed(request, lambda: _page(request, model, source, index, fields, compute=True))
 
 
 async def _page(
     request: Request, model: str, source: str, index: str, fields: Mapping[str, str], *, compute: bool = False
 ) -> Response:
+    embed = embeds.parse(fields)
     async with database_of(request).session() as session:
         found, number = await _asked(session, model, source, index)
-        view = await read_feature(session, found, number, context=_context(fields))
+        view = await read_feature(session, found, number, context="snippet" if embed else _context(fields))
         text = await _text(session, found, fields)
     context = _shown(request, view, fields, text)
     if compute:
@@ -83,6 +86,9 @@ async def _page(
             context |= await while_waited_for(request, _tried(request, view.stat, found, number, text))
         except Gone:
             return Response(status_code=NO_LONGER_WAITED_FOR)
+    if embed is not None:
+        shown = {**context, "computed": compute}
+        return embeds.page(request, "share/feature.html", shown, embed=embed, status=context["status"])
     blocks = ("examples",) if templating.target(request) == "examples" else ("content",)
     return templating.page(request, TEMPLATE, context, blocks=blocks, status=context["status"])
 
@@ -146,6 +152,7 @@ def _shown(request: Request, view: FeatureView, fields: Mapping[str, str], text:
 
     return {
         "view": view,
+        "share": shared_feature(request, view, {**state, "text": text if _fits_in_address(request, text) else None}),
         "model": view.model,
         "here": here,
         "data": here + ".json",

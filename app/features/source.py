@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from app.db.database import Database
 from app.features import listing
+from app.features.handing_on import shared_source
 from app.features.listing import COUNTED, KINDS, SORTS, Filters, Row
 from app.features.view import Names, Origin, cite
 from app.store import labels, sources
@@ -116,6 +117,7 @@ async def show(request: Request, model: str, source: str) -> Response:
 
     context = {
         "view": view,
+        "share": shared_source(request, source, view, query),
         "model": model,
         "here": here,
         "sorts": SORTS,

@@ -42,10 +42,11 @@ async def kept_as(house: House, model: str, question: Question, view: str | None
 def read(body: Mapping[str, Any], chosen: Mapping[str, str] | None = None) -> Question:
     """The question of a view; what its address chooses goes before what was chosen when it was saved."""
     fields = {str(name): str(value) for name, value in body.items()}
-    if chosen:
+    choices = _choices(chosen or {})
+    if choices:
         # Texts are the view's own: an address changes what is looked at, not what was kept.
         texts = parse(fields).texts()
-        fields = {**{name: str(value) for name, value in texts.items()}, **_choices(chosen)}
+        fields = {**{name: str(value) for name, value in texts.items()}, **choices}
     return parse(fields)
 
 

@@ -16,10 +16,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from app.live import examples, keeping
+from app.live.handing_on import shared_live
 from app.live.look import Among, Look, Waiting
 from app.live.question import EVERY_SOURCE, ROLES, Question, parse
 from app.live.view import Live
-from app.web import errors, sources, templating
+from app.web import embeds, errors, sources, templating
 from app.web.addresses import address
 from app.web.forms import text_fields
 from app.web.house import house_of
@@ -48,7 +49,8 @@ def look_of(request: Request) -> Look:
 async def show(request: Request, model: str) -> Response:
     question = parse(request.query_params)
     writing = "do" in request.query_params
-    return await page(request, model, question, compute=templating.is_fragment(request), writing=writing)
+    compute = templating.is_fragment(request)
+    return await embeds.framed(request, lambda: page(request, model, question, compute=compute, writing=writing))
 
 
 @router.post("/{model}/live")
@@ -56,8 +58,9 @@ async def compute(request: Request, model: str) -> Response:
     fields = await text_fields(request)
     question = parse(request.query_params, fields)
     writing = "do" in fields
-    return await page(
-        request, model, question, compute=not writing, writing=writing, view=fields.get("view", "").strip() or None
+    view = fields.get("view", "").strip() or None
+    return await embeds.framed(
+        request, lambda: page(request, model, question, compute=not writing, writing=writing, view=view)
     )
 
 
@@ -86,6 +89,7 @@ async def page(
     house = house_of(request)
     look = look_of(request)
     look.engine(model)
+    embed = embeds.parse(request.query_params)
     installed = await house.catalogue.sources(model)
     context: dict[str, Any] = {
         "model": model,
@@ -102,6 +106,7 @@ async def page(
         "problem": None,
         "writing": writing,
         "can_keep": house.data is not None,
+        "embed": embed,
     }
     try:
         if question.source is not None:
@@ -134,6 +139,7 @@ async def _add_addresses(
         view = await keeping.kept_as(house, model, question, view)
     context["view"] = view
     context["shared"] = fits or view is not None
+    context["share"] = shared_live(request, model, question, view=view) if context["shared"] else None
     if view is None:
         context["here"] = address(request.scope, model, "live", query=question.query())
         context["data"] = address(request.scope, model, "live", suffix=".json", query=question.query())
@@ -206,6 +212,8 @@ def _answer(request: Request, context: Mapping[str, Any]) -> Response:
         again = 0.0
     # What is asked for again soon is no error to htmx or to a proxy; only the last word has a status.
     status = problem.status if problem is not None and again is None else 200
+    if (embed := context["embed"]) is not None:
+        return embeds.page(request, "share/live.html", {**context, "again": again}, embed=embed, status=status)
     only_token = templating.target(request) == "detail" and context["live"] is not None
     headers = _history(request, context) if templating.is_fragment(request) else {}
     blocks = ["status", "choice", "answer"]

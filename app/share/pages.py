@@ -13,6 +13,9 @@ from starlette.responses import Response
 from app.store import views
 from app.store.at_hand import database_of
 from app.store.views import View
+from app.web import embeds
+from app.web.cards import Card
+from app.web.sharing import Shared
 from inference.errors import NotFound
 
 router = APIRouter(include_in_schema=False)
@@ -23,20 +26,27 @@ class Opener(Protocol):
 
     async def data(self, request: Request, view: View) -> Response: ...
 
+    async def card(self, request: Request, view: View) -> Card: ...
+
+    async def shared(self, request: Request, view: View, query: Mapping[str, str]) -> Shared: ...
+
 
 @router.get("/s/{view_id}.json")
 async def data(request: Request, view_id: str) -> Response:
-    view, opener = await _opened(request, view_id)
+    view, opener = await opened(request, view_id)
     return await opener.data(request, view)
 
 
 @router.get("/s/{view_id}")
 async def show(request: Request, view_id: str) -> Response:
-    view, opener = await _opened(request, view_id)
-    return await opener.page(request, view)
+    async def page() -> Response:
+        view, opener = await opened(request, view_id)
+        return await opener.page(request, view)
+
+    return await embeds.framed(request, page)
 
 
-async def _opened(request: Request, view_id: str) -> tuple[View, Opener]:
+async def opened(request: Request, view_id: str) -> tuple[View, Opener]:
     async with database_of(request).session() as session:
         view = await views.load(session, view_id)
     openers: Mapping[str, Opener] = request.app.state.openers
