@@ -105,6 +105,21 @@ async def details(session: AsyncSession, harvest_id: int, indexes: Collection[in
     return {row[0]: Detail(**dict(zip(_DETAIL, row, strict=True))) for row in rows}
 
 
+async def known(
+    session: AsyncSession, harvest_id: int, indexes: Collection[int]
+) -> dict[int, tuple[Stat, Detail | None]]:
+    """Both of each feature, in one question."""
+    rows = await _rows(session, KNOWN, harvest_id, indexes)
+    cut = len(_STAT)
+    return {
+        row[0]: (
+            Stat(**dict(zip(_STAT, row[:cut], strict=True))),
+            None if row[cut] is None else Detail(**dict(zip(_DETAIL, row[cut:], strict=True))),
+        )
+        for row in rows
+    }
+
+
 async def examples(
     session: AsyncSession,
     harvest: HarvestRow,
@@ -165,6 +180,11 @@ _DETAIL = tuple(field.name for field in fields(Detail))
 _WHERE = "where harvest_id = %(harvest)s and index = any(%(indexes)s::integer[])"
 STATS = f"select {_quoted(_STAT)} from feature_stat {_WHERE}"
 DETAILS = f"select {_quoted(_DETAIL)} from feature_detail {_WHERE}"
+KNOWN = f"""
+    select {", ".join(f'feature_stat."{name}"' for name in _STAT)},
+        {", ".join(f'feature_detail."{name}"' for name in _DETAIL)}
+    from feature_stat left join feature_detail using (harvest_id, index) {_WHERE}
+"""
 EXAMPLES = f"""
     select index, band, low, high, share, packed from example
     {_WHERE} and (%(bands)s::integer[] is null or band = any(%(bands)s::integer[]))

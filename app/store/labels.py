@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.binary import fetch
 from app.db.copy import copy_rows
 from app.db.database import Database
 from app.db.tables import Label as LabelTable
@@ -61,17 +62,22 @@ RANK = """
     (select max(value) from score where score.label_id = label.id and score.status = 'done') desc nulls last,
     created desc, id desc
 """
-COLUMNS = "id, index, text, method, author, status, version, created"
+_COLUMNS = ("id", "index", "text", "method", "author", "status", "version", "created")
+COLUMNS = ", ".join(_COLUMNS)
 BEST = f"""
     select distinct on (index) {COLUMNS} from label
     where source_id = :source and index = any(:indexes) and status = 'current' and visibility = 'public'
     order by index, {RANK}
 """
 OF_FEATURES = f"""
-    select {COLUMNS} from label where source_id = :source and index = any(:indexes) and status = 'current'
+    select {COLUMNS}, (
+        select jsonb_agg(jsonb_build_object('method', method, 'author', author, 'status', status, 'value', value)
+            order by id)
+        from score where score.label_id = label.id
+    ) as scores
+    from label where source_id = %(source)s and index = any(%(indexes)s::integer[]) and status = 'current'
     and visibility = 'public' order by {RANK}
 """
-SCORES = "select label_id, method, author, status, value from score where label_id = any(:labels) order by id"
 
 
 async def best(session: AsyncSession, source_id: int, indexes: Collection[int]) -> dict[int, Label]:
@@ -92,15 +98,10 @@ async def of_features(session: AsyncSession, source_id: int, indexes: Collection
     """The same of several features, of those that have any."""
     if not indexes:
         return {}
-    rows = (await session.execute(text(OF_FEATURES), {"source": source_id, "indexes": list(indexes)})).all()
-    scores: dict[int, list[Score]] = {}
-    for score in await session.execute(text(SCORES), {"labels": [row.id for row in rows]}):
-        scores.setdefault(score.label_id, []).append(
-            Score(method=score.method, author=score.author, status=score.status, value=score.value)
-        )
     found: dict[int, list[Label]] = {}
-    for row in rows:
-        label = Label(**row._mapping, scores=tuple(scores.get(row.id, ())))
+    for row in await fetch(session, OF_FEATURES, {"source": source_id, "indexes": list(indexes)}):
+        scores = tuple(Score(**score) for score in row[-1] or ())
+        label = Label(**dict(zip(_COLUMNS, row, strict=False)), scores=scores)
         found.setdefault(label.index, []).append(label)
     return found
 

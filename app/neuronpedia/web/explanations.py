@@ -113,7 +113,7 @@ async def _search(request: Request, asked: ExplanationsAsked, places_of: Any) ->
         for one in page:
             in_page.setdefault(one.source_id, []).append(one.index)
         rows = {id_: await sources.by_id(session, id_) for id_ in in_page}
-        records = await reading.records(session, in_page, rows, most=ACTIVATIONS, bands=(0,))
+        records = await reading.records(session, in_page, rows, most=ACTIVATIONS)
     more = len(near) > last and last <= questions.LAST_OFFSET
     return {
         "request": asked.model_dump(by_alias=True),
@@ -126,7 +126,7 @@ async def _search(request: Request, asked: ExplanationsAsked, places_of: Any) ->
                 "explanationModelName": one.author,
                 "typeName": one.method,
                 "cosine_similarity": one.rank,
-                "neuron": writing.in_batch(records[Key(one.source_id, one.index)]),
+                "neuron": writing.in_batch(records[Key(one.source_id, one.index)], most=ACTIVATIONS),
             }
             for one in page
         ],

@@ -5,7 +5,7 @@ stands at the first of them, the others being empty, as everywhere.
 """
 
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -23,6 +23,19 @@ class Pieces(dict[int, bytes]):
 
     def __init__(self) -> None:
         self.known: Mapping[int, str] = {}
+        self._have = np.zeros(0, dtype=bool)
+
+    async def learn(self, session: AsyncSession, tokenizer_id: int, passages: Sequence[np.ndarray]) -> None:
+        """Reads the texts of those tokens that were not met before."""
+        if not passages:
+            return
+        ids = np.concatenate(passages)
+        if len(ids) and (longest := int(ids.max()) + 1) > len(self._have):
+            self._have = np.concatenate([self._have, np.zeros(longest - len(self._have), dtype=bool)])
+        missing = np.unique(ids[~self._have[ids]])
+        if len(missing):
+            self.known = await tokens.texts(session, tokenizer_id, missing.tolist())
+            self._have[missing] = True
 
     def __missing__(self, id_: int) -> bytes:
         text = self.known.get(id_, tokens.UNKNOWN)
@@ -30,9 +43,6 @@ class Pieces(dict[int, bytes]):
             raise KeyError(id_)
         self[id_] = written = orjson.dumps(text)
         return written
-
-    def text(self, id_: int) -> str:
-        return self.known.get(id_, tokens.UNKNOWN)
 
     def texts(self, ids: np.ndarray) -> list[str]:
         return [self.known.get(id_, tokens.UNKNOWN) for id_ in ids.tolist()]
@@ -48,8 +58,8 @@ class Pieces(dict[int, bytes]):
 _OF: WeakKeyDictionary[Any, dict[int, Pieces]] = WeakKeyDictionary()
 
 
-async def pieces(session: AsyncSession, tokenizer_id: int, ids: Set[int]) -> Pieces:
-    """With the texts of at least these tokens."""
+async def pieces(session: AsyncSession, tokenizer_id: int, passages: Sequence[np.ndarray]) -> Pieces:
+    """With the texts of at least the tokens of these passages."""
     found = _OF.setdefault(session.get_bind(), {}).setdefault(tokenizer_id, Pieces())
-    found.known = await tokens.texts(session, tokenizer_id, ids)
+    await found.learn(session, tokenizer_id, passages)
     return found

@@ -185,7 +185,7 @@ async def _known(
             source.id: sorted({index for name, index in keys if name == source.name and index < source.width})
             for source in places.values()
         }
-        records = await reading.records(session, wanted, places, most=most, bands=(0,))
+        records = await reading.records(session, wanted, places, most=most)
     return {(places[key.source_id].name, key.feature): record for key, record in records.items()}
 
 

@@ -111,7 +111,17 @@ def activations(record: Record) -> list[Object]:
     """Greatest first; of equals the first band's."""
     found = [(band, rank, example) for band in record.bands for rank, example in enumerate(band.examples)]
     found.sort(key=lambda one: -one[2].peak)
-    return [_activation(record, *one) for one in found]
+    source = record.source
+    about = {
+        "index": str(record.index),
+        "layer": source.name,
+        "source": source.name,
+        "modelId": source.model,
+        "dataSource": source.harvest.corpus if source.harvest else None,
+        "creatorId": CREATOR,
+        "createdAt": created(source),
+    }
+    return [{**about, **_activation(record, *one)} for one in found]
 
 
 def _activation(record: Record, band: Bands, rank: int, example: Example) -> Object:
@@ -120,11 +130,6 @@ def _activation(record: Record, band: Bands, rank: int, example: Example) -> Obj
         "id": row_id(source.model, source.name, record.index, "activation", str(band.band), str(rank)),
         "tokens": record.pieces.passage(example.ids),
         "dataIndex": str(example.passage),
-        "index": str(record.index),
-        "layer": source.name,
-        "source": source.name,
-        "modelId": source.model,
-        "dataSource": source.harvest.corpus if source.harvest else None,
         "maxValue": np.float32(example.peak),
         "maxValueTokenIndex": example.position,
         "minValue": example.values.min() if len(example.values) else 0,
@@ -135,8 +140,6 @@ def _activation(record: Record, band: Bands, rank: int, example: Example) -> Obj
         "zQIndices": [],
         "zKIndices": [],
         "zValues": [],
-        "creatorId": CREATOR,
-        "createdAt": created(source),
         "lossValues": [],
         "logitContributions": None,
         "binMin": np.float32(band.low) if interval else TOP,
