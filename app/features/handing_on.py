@@ -64,9 +64,7 @@ def feature_card(view: FeatureView) -> Card:
         ),
     )
     if not view.harvested or view.stat is None:
-        return msgspec.structs.replace(
-            card, note="Nobody has run a corpus through this source yet, so there are no examples."
-        )
+        return msgspec.structs.replace(card, note="Nobody has run a corpus through this source yet: no examples.")
     if view.dead:
         counted = numbers.count(view.origin.tokens or 0)
         return msgspec.structs.replace(card, note=f"A dead feature: it fired on none of {counted} tokens.")
@@ -149,4 +147,5 @@ def _what(source: Described) -> str:
     reads = f" It reads {', '.join(source.reads)}" if source.reads else ""
     writes = f" and writes {', '.join(source.writes)}" if source.writes and source.writes != source.reads else ""
     kind = KINDS.get(source.kind or "", "A source")
-    return f"{kind} with {numbers.count(source.width)} features on layer {source.layer}.{reads}{writes}{'.' if reads else ''}"
+    end = f".{reads}{writes}." if reads else "."
+    return f"{kind} with {numbers.count(source.width)} features on layer {source.layer}{end}"

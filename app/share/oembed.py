@@ -83,8 +83,8 @@ async def _shared(request: Request, place: Place) -> Shared:
             async with database_of(request).session() as session:
                 found = await sources.find(session, model, source)
                 found.check_index(sources.check_number(index))
-                view = await read_feature(session, found, int(index), context="snippet")
-            return handing_on.shared_feature(request, view, _without_embed(place.query))
+                feature = await read_feature(session, found, int(index), context="snippet")
+            return handing_on.shared_feature(request, feature, _without_embed(place.query))
         case (model, source):
             async with database_of(request).session() as session:
                 found = await sources.find(session, model, source)
