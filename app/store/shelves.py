@@ -7,7 +7,7 @@ in its place and says so, and is itself again when the source is installed.
 import re
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -305,6 +305,19 @@ def checked(name: Named) -> Named:
     else:
         index = str(sources.check_number(index))
     return Named(model=model, source=source, index=index, note=_note(name.note))
+
+
+async def spelt_out(session: AsyncSession, principal: Asking | None, names: Sequence[Named]) -> list[Named]:
+    """With the source of vectors that were named by the address of their page, `{model}/vectors/{id}`."""
+    own = await vectors.some(session, principal, [name.index for name in names if name.source == vectors.PAGES])
+    found = []
+    for name in names:
+        if name.source == vectors.PAGES:
+            if name.index not in own:
+                raise NotFound(vectors.MISSING)
+            name = replace(name, source=own[name.index].source)
+        found.append(name)
+    return found
 
 
 async def resolve(session: AsyncSession, principal: Asking | None, names: Sequence[Named]) -> list[Place]:

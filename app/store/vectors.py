@@ -23,6 +23,8 @@ from gemmascope.models import MODELS
 from inference.errors import BadInput, NotFound
 
 ID_BYTES = 9
+PAGES = "vectors"
+"""What stands in the address of a vector's page where a feature's has its source."""
 TITLE, DESCRIPTION = 200, 4_000
 STRENGTH = 1e6
 SITES = ("resid_post", "mlp_in", "mlp_out", "attn_out")

@@ -33,7 +33,7 @@ async def of_items(
             places[source_id] = await sources.by_id(session, source_id)
         except NotFound:
             del wanted[source_id]  # removed while the list was read
-    records = await reading.records(session, wanted, places, most=STRONGEST, bands=[0])
+    records = await reading.records(session, wanted, places, most=STRONGEST)
     found = {}
     for item in items:
         if item.place.vector_id is not None and item.index in own:
