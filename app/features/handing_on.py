@@ -75,7 +75,7 @@ def feature_card(view: FeatureView) -> Card:
         text=tuple(Heat(spot.text, spot.level) for spot in strongest.spots) if strongest else (),
         note="" if strongest else "It fires, but no examples were kept.",
         facts=(
-            Fact("Share of tokens", numbers.share(view.stat.density)),
+            Fact("Density", numbers.share(view.stat.density)),
             Fact("Peak", numbers.value(view.stat.peak)),
         ),
         bars=cards.heights(tuple(bar.height for bar in bars.bars)) if bars else (),

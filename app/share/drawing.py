@@ -25,6 +25,8 @@ WIDTH, HEIGHT = 1200, 630
 TEMPLATE = TEMPLATES / "share" / "card.typ"
 LONGEST_TITLE, LONGEST_TEXT, LONGEST_WORD = 150, 420, 28
 """Characters that are drawn at most."""
+LONGEST_RUN = 14
+MAY_BREAK = "\u200b"
 
 _RULE = re.compile(r"\.h(\d+) \{ background: light-dark\((#\w+), #\w+\); color: light-dark\((#\w+), #\w+\); \}")
 _drawing = threading.Lock()
@@ -58,12 +60,13 @@ def _said(card: Card) -> dict[str, Any]:
         boxed += fonts.unknown(plain)
         return fonts.drawable(plain)
 
-    spots, room = [], LONGEST_TEXT
+    spots, room, run = [], LONGEST_TEXT, 0
     for heat in card.text:
         if room <= 0:
             break
         piece = shown(heat.text, room)
         room -= len(piece)
+        piece, run = _breakable(piece, run)
         spots.append((piece, *_colours().get(heat.level, (None, None))))
     said = {
         "title": shown(card.title, LONGEST_TITLE),
@@ -86,6 +89,19 @@ def _plain(text: str) -> str:
     """On one line, with glyphs for what would do something."""
     shown = tokens.glyphs(text) if text else ""
     return shown.replace("\n", " ").replace("\t", " ")
+
+
+def _breakable(piece: str, run: int) -> tuple[str, int]:
+    """With places where a line may end, inside of what has no space for long; `run` counts since the last one. Only
+    beside ASCII, so that no letters that join are torn."""
+    made = []
+    for character in piece:
+        run = 0 if character.isspace() else run + 1
+        if run > LONGEST_RUN and character.isascii():
+            made.append(MAY_BREAK)
+            run = 0
+        made.append(character)
+    return "".join(made), run
 
 
 @cache
