@@ -1,15 +1,23 @@
 """One real server on the tiny model, with dictionaries of several kinds, for clients that other people wrote."""
 
+import asyncio
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import tokenizers
 
 from tests.e2e.processes import MODEL, Server, added, new_home
 
+if TYPE_CHECKING:
+    from tests.clients.harvested import Harvested
+
 PROMPT_TOKENS = 64
+STOCK_PORT = 3000
+"""The stock `neuronpedia` package speaks to no other on this machine."""
 FOLDERS = (
     "resid_post/layer_1_width_96_l0_medium",
     "resid_post/layer_2_width_96_l0_medium",
@@ -46,6 +54,41 @@ def installed(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     flags = ("--model", MODEL, "--model-path", str(tiny_folder), "--offline", "--device", "cpu", "--dtype", "float32")
     with new_home() as home, Server(home, *flags, "--max-prompt-tokens", str(PROMPT_TOKENS)) as running:
         running.wait_for_engine()
-        ids = {name: added(folders[name], home) for name in FOLDERS}
-        sources = {name: found[0] if len(found) == 1 else found[1] for name, found in ids.items()}
-        yield Installed(server=running, model_folder=tiny_folder, folders=folders, sources=sources)
+        yield _installed(running, tiny_folder, folders)
+
+
+def _installed(running: Server, model_folder: Path, folders: dict[str, Path]) -> Installed:
+    ids = {name: added(folders[name], running.home) for name in FOLDERS}
+    sources = {name: found[0] if len(found) == 1 else found[1] for name, found in ids.items()}
+    return Installed(server=running, model_folder=model_folder, folders=folders, sources=sources)
+
+
+@dataclass(frozen=True)
+class Stock(Installed):
+    """With a harvest and labels of the first source, as they went in."""
+
+    harvested: "Harvested"
+
+
+@pytest.fixture(scope="session")
+def stock(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stock]:
+    """A server where the stock `neuronpedia` package looks for one, and the environment that it reads when it is
+    imported: so tests import it in their functions."""
+    from tests.clients.harvested import harvest
+    from tests.tiny_dictionaries import write_suite
+
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", STOCK_PORT)) == 0:
+            pytest.fail(f"Something listens on port {STOCK_PORT}, where these tests must start a server: end it first.")
+    folders = write_suite(tmp_path_factory.mktemp("stock") / "tiny")
+    flags = ("--model", MODEL, "--model-path", str(tiny_folder), "--offline", "--device", "cpu", "--dtype", "float32")
+    limits = ("--max-prompt-tokens", str(PROMPT_TOKENS))
+    with pytest.MonkeyPatch.context() as patch, new_home() as home:
+        patch.setenv("USE_LOCALHOST", "true")
+        patch.setenv("NEURONPEDIA_API_KEY", "sk-np-that-nobody-here-knows")
+        with Server(home, *flags, *limits, port=STOCK_PORT) as running:
+            running.wait_for_engine()
+            have = _installed(running, tiny_folder, folders)
+            with asyncio.Runner() as runner:
+                made = runner.run(harvest(home, MODEL, have.sources[FOLDERS[0]], tiny_folder / "tokenizer.json"))
+            yield Stock(**vars(have), harvested=made)
