@@ -133,13 +133,14 @@ async def _add_addresses(
     """Where this page can be found again: by its address, or, where a text is too long for that, by a saved view."""
     house = house_of(request)
     fits = question.query_bytes <= house.settings.max_query_bytes
+    opened = view if request.method == "GET" else None
     if fits:
         view = None
     elif context["live"] is not None and house.data is not None:
         view = await keeping.kept_as(house, model, question, view)
     context["view"] = view
     context["shared"] = fits or view is not None
-    context["share"] = shared_live(request, model, question, view=view) if context["shared"] else None
+    context["share"] = shared_live(request, model, question, view=view or opened) if context["shared"] else None
     if view is None:
         context["here"] = address(request.scope, model, "live", query=question.query())
         context["data"] = address(request.scope, model, "live", suffix=".json", query=question.query())
