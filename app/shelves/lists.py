@@ -74,16 +74,7 @@ async def make(request: Request) -> Response:
 async def bring_in(request: Request) -> Response:
     """A list from a file, or from its text."""
     fields = await text_fields(request)
-    form = await request.form()
-    uploaded = form.get("file")
-    text = fields.get("text", "")
-    if isinstance(uploaded, UploadFile) and uploaded.size:
-        if uploaded.size > LARGEST_FILE:
-            raise BadInput(f"The file is larger than {LARGEST_FILE:,} bytes, so it is no list.")
-        try:
-            text = (await uploaded.read()).decode()
-        except UnicodeDecodeError:
-            raise BadInput("The file is not UTF-8 text, so it is no list.") from None
+    text = await _uploaded(request) or fields.get("text", "")
     given = files.read(text, title=fields.get("title", "").strip())
     who = principal.current(request)
     async with database_of(request).session() as session:
@@ -208,6 +199,20 @@ async def change_item(request: Request, list_id: str, number: str) -> Response:
                 raise BadInput(f"{other[:40]!r} is nothing to do: note, up, down, move and remove are.")
     page = fields.get("page", "")
     return _to(request, list_id, page=page if page.isascii() and page.isdigit() else "")
+
+
+async def _uploaded(request: Request) -> str:
+    """The text of the file that came with the form; empty for none."""
+    async with request.form() as form:
+        file = form.get("file")
+        if not isinstance(file, UploadFile) or not file.size:
+            return ""
+        if file.size > LARGEST_FILE:
+            raise BadInput(f"The file is larger than {LARGEST_FILE:,} bytes, so it is no list.")
+        try:
+            return (await file.read()).decode()
+        except UnicodeDecodeError:
+            raise BadInput("The file is not UTF-8 text, so it is no list.") from None
 
 
 def _to(request: Request, list_id: str, **query: str) -> Response:
