@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 
-MODULES = ("saelens",)
+MODULES = ("saelens", "saedashboard")
 
 
 def main() -> None:

@@ -16,17 +16,25 @@ ROOT = Path(__file__).parent.parent
 INSIDE = Path(__file__).parent / "inside"
 
 
-def python_of(name: str, requirements: Sequence[str]) -> Path:
-    """The interpreter of an environment that has `requirements`, held to the versions of constraints.txt."""
+def python_of(name: str, requirements: Sequence[str], *, without: Sequence[str] = (), constrained: bool = True) -> Path:
+    """The interpreter of an environment that has `requirements`, held to the versions of constraints.txt unless they
+    ask for others, and has not what is named in `without`."""
     folder = Path(tempfile.gettempdir()) / "gemlens-peers" / name
-    asked = {"requirements": list(requirements), "python": sys.version}
+    asked = {
+        "requirements": list(requirements),
+        "python": sys.version,
+        **({"without": list(without)} if without else {}),
+    }
     stamp = folder / "asked.json"
     python = folder / "bin" / "python"
     if not stamp.exists() or json.loads(stamp.read_text()) != asked:
         shutil.rmtree(folder, ignore_errors=True)
         venv.create(folder, with_pip=True)
-        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*install, "--constraint", str(ROOT / "constraints.txt"), *requirements], check=True)
+        pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        held = ["--constraint", str(ROOT / "constraints.txt")] if constrained else []
+        subprocess.run([*pip, "install", *held, *requirements], check=True)
+        if without:
+            subprocess.run([*pip, "uninstall", "--yes", *without], check=True)
         stamp.write_text(json.dumps(asked))
     return python
 

@@ -1,5 +1,6 @@
 """The verb `gemlens harvest`: from words on a command line to an order."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from gemmascope.models import find_model
 from inference.errors import BadInput, NotFound
 
 PLAN = ("top", "per_band", "batch_passages")
+DATASET = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def harvest(
@@ -29,6 +31,8 @@ def order_of(settings: Settings, model: str, sources: tuple[str, ...], **asked: 
     # A path means the same from wherever the work is done.
     if (path := Path(place).expanduser()).exists():
         place = str(path.resolve())
+    elif not DATASET.fullmatch(place):
+        raise NotFound(f"There is no corpus {place!r}: it is neither a file or folder nor a dataset's owner/name.")
     for name in ("workers", "shard_passages", "passage_tokens", *PLAN):
         if asked[name] is not None and asked[name] < 1:
             raise BadInput(f"--{name.replace('_', '-')} is {asked[name]}. Give 1 or more.")

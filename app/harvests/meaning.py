@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 
+from app.db.copy import copy_rows
 from app.db.database import Database
 from app.db.nearness import index_labels
 from app.harvests import queries
@@ -24,7 +27,12 @@ NAME = "sentence_vectors"
 AT_ONCE = 16_384
 TEXTS, VECTORS = "texts.json", "vectors.npy"
 
-UPDATE = "update label set embedding = %s::halfvec where id = %s and text = %s"
+NEW = Table("new_vector", MetaData(), Column("id", BigInteger), Column("text", Text), Column("embedding", HALFVEC(384)))
+CREATE = "create temporary table new_vector (id bigint, text text, embedding halfvec(384)) on commit drop"
+UPDATE = """
+    update label set embedding = new.embedding from new_vector new
+    where label.id = new.id and label.text = new.text
+"""
 
 
 @long_work(NAME)
@@ -51,21 +59,21 @@ async def sentence_vectors(job: Job, *, model: str, source: str) -> str:
 
 
 async def _vectors(job: Job, texts: list[str]) -> Any:
-    """Unit vectors, float32 [n, 384], by a process of its own."""
+    """Unit vectors, float32 [n, 384], by a process of its own, each text once."""
+    places = {words: place for place, words in enumerate(dict.fromkeys(texts))}
     with tempfile.TemporaryDirectory(prefix="gemlens-") as name:
         folder = Path(name)
-        (folder / TEXTS).write_text(json.dumps(texts), encoding="utf-8")
+        (folder / TEXTS).write_text(json.dumps(list(places)), encoding="utf-8")
         argv = [sys.executable, "-m", "inference.engine.embedding_texts", str(folder / TEXTS), str(folder / VECTORS)]
         await run_child(job, argv, environment={"OMP_WAIT_POLICY": "PASSIVE"})
-        return await asyncio.to_thread(np.load, folder / VECTORS, allow_pickle=False)
+        vectors = await asyncio.to_thread(np.load, folder / VECTORS, allow_pickle=False)
+    return vectors[[places[words] for words in texts]]
 
 
 async def _write(database: Database, new: list[tuple[int, str]], vectors: Any) -> int:
     """A label that was changed or removed meanwhile is left alone."""
-    rows = (
-        (f"[{','.join(map(repr, vector.tolist()))}]", id_, words)
-        for (id_, words), vector in zip(new, vectors.astype(np.float16).astype(np.float32), strict=True)
-    )
-    async with database.raw() as connection, connection.cursor() as cursor:
-        await cursor.executemany(UPDATE, rows)
-        return max(0, cursor.rowcount)
+    rows = [(id_, words, vector) for (id_, words), vector in zip(new, vectors, strict=True)]
+    async with database.raw() as connection:
+        await connection.execute(CREATE)
+        await copy_rows(connection, NEW, NEW.columns.keys(), rows)
+        return (await connection.execute(UPDATE)).rowcount

@@ -75,11 +75,11 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def _without_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sentence vectors are tried by one test, and cost every harvest some seconds."""
+    monkeypatch.setattr(job, "enqueue", _nothing)
 
-    async def nothing(*_: Any, **__: Any) -> None:
-        return None
 
-    monkeypatch.setattr(job, "enqueue", nothing)
+async def _nothing(*_: Any, **__: Any) -> None:
+    return None
 
 
 @pytest.fixture
@@ -135,12 +135,20 @@ def rows(place: Place, statement: str, **values: Any) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(
+def harvested(
     database_template: str, tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path
-) -> Iterator[list[Any]]:
+) -> Iterator[tuple[Place, str]]:
+    """A place whose sources have been harvested, and what the command said. Tests read it and change nothing."""
     for url in cloned(database_template):
         place = made_place(tmp_path_factory.mktemp("undisturbed"), url, tiny_folder)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(following, "TAKE_SECONDS", 0.0)
-            assert place.run().exit_code == 0
-        yield everything(place)
+            patch.setattr(job, "enqueue", _nothing)
+            done = place.run()
+        assert done.exit_code == 0, done.output
+        yield place, done.stdout
+
+
+@pytest.fixture
+def undisturbed(harvested: tuple[Place, str]) -> list[Any]:
+    return everything(harvested[0])

@@ -1,5 +1,6 @@
 """`gemlens harvest` as it is typed, on the tiny model: what is stored, and that it can be stopped anywhere."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,18 +12,26 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import text
 
+from app.cli import main
 from app.db.database import Database
-from app.db.tables import Label
+from app.harvests import following, job, queries
+from app.harvests.command import order_of
 from app.harvests.order import HARVESTS
 from app.store import features, labels
 from app.store.labels import NewLabel
 from app.store.sources import find
 from inference.harvest.command import FINDINGS, harvest
 from inference.harvest.telling import silent
-from tests.app.harvests.conftest import MODEL, Place, everything, rows, with_database
+from tests.app.harvests.conftest import MODEL, Place, _nothing, everything, rows, with_database
 
 ROOT = Path(__file__).parents[3]
+ASKED: dict[str, Any] = {
+    "column": "text", "revision": None, "passage_tokens": 24, "tokens": 900, "name": None, "top": 4, "per_band": 2,
+    "batch_passages": 2, "shard_passages": 6, "force": False, "engine": "local", "workers": 1,
+}  # fmt: skip
 LOSE = "update procrastinate_workers set last_heartbeat = now() - interval '1 hour'"
 
 KILLED = """
@@ -49,16 +58,15 @@ main()
 POINTS = ("after computing", "corpus stored", "part stored", "labels stored", "shown", "summed up")
 
 
-def test_what_is_stored_is_what_the_files_said_and_can_be_searched(place: Place, tmp_path: Path) -> None:
-    done = place.run()
-    assert done.exit_code == 0, done.output
+def test_what_is_stored_is_what_the_files_said_and_has_words(harvested: tuple[Place, str], tmp_path: Path) -> None:
+    place, said_ = harvested
     for source in place.sources:
-        assert f"{source}: " in done.stdout
-    assert "features alive" in done.stdout
+        assert f"{source}: " in said_
+    assert "features alive" in said_
     assert not list((place.settings.home / HARVESTS).iterdir()), "nothing is left of the work"
     # The same computing by itself, whose files are read here by plain pyarrow.
     request = tmp_path / "again"
-    again = place.run("--name", "another name", "--detach")
+    again = place.run("--name", "another name", "--again", "--detach")
     assert again.exit_code == 0
     request.mkdir()
     (order,) = rows(
@@ -91,11 +99,51 @@ def test_what_is_stored_is_what_the_files_said_and_can_be_searched(place: Place,
 
     with_database(place, ask)
     assert rows(place, "select count(*) from corpus") == [(1,)]
-    assert rows(place, "select count(*) from label where embedding is null") == [(0,)]
+    rows(place, "delete from procrastinate_jobs where status = 'todo'")
+
+
+def test_the_same_again_is_said_to_be_done(harvested: tuple[Place, str]) -> None:
+    place, _ = harvested
+    again = place.run("--workers", "2", "--name", "another")
+    assert again.exit_code == 0
+    assert f"{place.sources[0]} has this harvest already" in again.stdout
+    assert "--again" in again.stdout
+    assert rows(place, "select count(*) from procrastinate_jobs where status = 'todo'") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update harvest set finished = now() - interval '9 days'",  # the corpus was written later
+        "update dictionary set sha256 = repeat('0', 64)",
+        "update harvest set state = 'loading', finished = null",
+    ],
+)
+def test_what_has_changed_since_is_not_done(harvested: tuple[Place, str], change: str) -> None:
+    place, _ = harvested
+    order = order_of(place.settings, MODEL, place.sources, **ASKED, corpus=str(place.corpus))
+
+    async def ask(database: Database) -> tuple[str | None, str | None]:
+        sources = await job.known_sources(database, order)
+        before = await following._done_before(database, order, sources)
+        async with database.session() as session:
+            nested = await session.begin_nested()
+            await session.execute(text(change))
+            one = sources[0]
+            sha256 = await session.scalar(text("select sha256 from dictionary d join source s on s.dictionary_id = d.id"
+                                               " where s.id = :id"), {"id": one.id})  # fmt: skip
+            found = await queries.done(
+                session, one.id, key=order.key, sha256=sha256, since=following.changed(str(place.corpus))
+            )
+            await nested.rollback()
+        return before, found
+
+    before, found = with_database(place, ask)
+    assert before is not None
+    assert found is None
 
 
 def _write_request(place: Place, folder: Path, order: dict[str, Any]) -> None:
-    from app.harvests import job
     from app.harvests.order import Order
 
     async def ask(database: Database) -> None:
@@ -106,10 +154,13 @@ def _write_request(place: Place, folder: Path, order: dict[str, Any]) -> None:
     with_database(place, ask)
 
 
-@pytest.mark.usefixtures("_without_vectors")
-def test_a_second_harvest_replaces_what_was_counted_and_nothing_that_people_wrote(place: Place) -> None:
+def test_a_second_harvest_replaces_what_was_counted_and_nothing_that_people_wrote(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (source, *_) = place.sources
     assert place.run(sources=(source,)).exit_code == 0
+    assert rows(place, "select count(*) > 0, count(*) = count(embedding) from label") == [(True, True)]
+    monkeypatch.setattr(job, "enqueue", _nothing)
 
     async def name(database: Database) -> None:
         async with database.session() as session:
@@ -129,15 +180,31 @@ def test_a_second_harvest_replaces_what_was_counted_and_nothing_that_people_wrot
             return (await labels.best(session, row.id, [3]))[3].text
 
     assert with_database(place, best) == "by hand"
-    assert Label.__tablename__ == "label"
+    _choose(place, source, before[0][0])
+
+
+def _choose(place: Place, source: str, first: int) -> None:
+    """Of two harvests the first is shown and the other deleted."""
+    here = ["--home", str(place.settings.home), "--database-url", str(place.settings.database_url)]
+
+    def verb(*words: str) -> Result:
+        return CliRunner().invoke(main, ["harvests", MODEL, source, *words, *here])
+
+    listed = json.loads(verb("--json").stdout)
+    assert [one["shown"] for one in listed] == [False, True]
+    second = listed[1]["harvest"]
+    assert "is what its source shows" in verb("--delete", str(second)).stderr
+    assert f"has no harvest {second + 1}. It has: {first}, {second}." in verb("--show", str(second + 1)).stderr
+    changed = json.loads(verb("--show", str(first), "--delete", str(second), "--json").stdout)
+    assert [(one["harvest"], one["shown"]) for one in changed] == [(first, True)]
+    assert rows(place, "select distinct harvest_id from feature_stat") == [(first,)]
 
 
 @pytest.mark.usefixtures("_without_vectors")
-@pytest.mark.parametrize("point", ["part stored", "shown"])
 def test_killed_while_storing_the_same_command_ends_as_if_nothing_had_been(
-    place: Place, undisturbed: list[Any], point: str
+    place: Place, undisturbed: list[Any]
 ) -> None:
-    kill_at(place, point)
+    kill_at(place, "part stored")
     resumed = place.run()
     assert resumed.exit_code == 0, resumed.output
     assert everything(place) == undisturbed
