@@ -8,7 +8,7 @@ server, compression; then its room.
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
@@ -17,6 +17,9 @@ from starlette.responses import Response
 from app.access import pages as access_pages
 from app.access.gate import Gate
 from app.catalogue import api as catalogue_api
+from app.contrast import api as contrast_api
+from app.contrast import pages as contrast_pages
+from app.contrast.saved import Opener as ContrastOpener
 from app.db.database import Database
 from app.exchange import routes as exchange_routes
 from app.features import pages as features_pages
@@ -55,7 +58,7 @@ from app.web.hosts import HostCheck
 from app.web.house import House, MakingOf, Readiness, nothing_made
 from app.web.limits import Limits
 from app.web.metrics import Metrics
-from app.web.sources import Catalogue, EngineCatalogue
+from app.web.sources import Catalogue, EngineCatalogue, known_model
 from inference.engine.protocol import Engine
 
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
@@ -124,7 +127,7 @@ def create_app(
         making=making,
     )
     app.state.look = Look(engines, answers=Answers(), data=data)
-    app.state.openers = {"live": LiveOpener()}
+    app.state.openers = {"live": LiveOpener(), "contrast": ContrastOpener()}
     app.state.near = home_missing.near
     errors.install(app)
     app.add_api_route("/static/{path:path}", assets.serve, include_in_schema=False)
@@ -147,6 +150,8 @@ def create_app(
         share_oembed,
         shelves_routes,
         training_pages,
+        contrast_api,
+        contrast_pages,
         live_api,
         live_going_on,
         live_pages,
@@ -158,5 +163,5 @@ def create_app(
         app.include_router(room.router)
     # A source's pages take any two words, so they come last.
     for reading in (features_vectors, features_plots, features_pages, features_source):
-        app.include_router(reading.router)
+        app.include_router(reading.router, dependencies=[Depends(known_model)])
     return app

@@ -101,6 +101,12 @@ class FakeEngine:
                         for prompt in request.prompts
                     ),
                 )
+            case p.Tokenize():
+                return p.TokenizeAnswer(prompts=tuple(map(self._tokens, request.prompts)))
+            case p.Pooled():
+                return p.PooledAnswer(
+                    provenance=PROVENANCE, prompts=tuple(self._pooled(prompt, request) for prompt in request.prompts)
+                )
             case p.Ablate():
                 return self._ablated(request)
         raise p.EngineError("bad_request", f"The fake engine does not answer {type(request).__name__}.")
@@ -164,6 +170,30 @@ class FakeEngine:
             ablated_losses=losses + np.float32(taken),
             removed=removed,
         )
+
+    def _pooled(self, prompt: p.Prompt, request: p.Pooled) -> p.PromptPooled:
+        """Over the tokens behind BOS; the user's last token is the last one."""
+        tokens = self._tokens(prompt)
+        first = 1 if request.pooling in ("max", "mean") else len(tokens.ids) - request.from_end
+        last = None if request.pooling in ("max", "mean") else first + 1
+        found = []
+        for source in request.sources:
+            values = self.values(tokens, source)[first:last]
+            pooled = values.mean(0) if request.pooling == "mean" else values.max(0)
+            (indexes,) = pooled.nonzero()
+            found.append(
+                p.PooledFeatures(
+                    indexes=indexes.astype(np.int32),
+                    values=pooled[indexes].astype(np.float32),
+                    positions=(values.argmax(0)[indexes] + first).astype(np.int32),
+                )
+            )
+        counted = len(tokens.ids[first:last])
+        return p.PromptPooled(tokens=len(tokens.ids), first=first, counted=counted, sources=tuple(found))
+
+    def values(self, tokens: p.Tokens, source: p.Source) -> np.ndarray:
+        """Every feature at every token; for tests to plant features in."""
+        return dense(tokens, source)
 
     def _next(self, prompt: p.Prompt, k: int) -> p.PromptNext:
         probabilities = np.array([[0.62 * 0.35**rank for rank in range(k)]], np.float32)

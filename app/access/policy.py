@@ -40,7 +40,8 @@ RULES = (
     Rule(
         "compute",
         "POST",
-        "/tour /{}/live /{}/live/continue /{}/steer /{}/steer/continue /{}/chat /{}/chat/continue /{}/{}/{}",
+        "/tour /{}/live /{}/live/continue /{}/steer /{}/steer/continue /{}/chat /{}/chat/continue "
+        "/{}/contrast /{}/contrast.json /{}/contrast/{}/cancel /{}/{}/{}",
     ),
     # Pages and data to read.
     Rule(

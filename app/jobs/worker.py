@@ -12,6 +12,7 @@ import signal
 import time
 from dataclasses import dataclass
 
+from app.contrast import job as contrast_job
 from app.db.database import Database
 from app.features import mapping
 from app.harvests import job as harvest_job
@@ -24,7 +25,7 @@ from app.settings import Settings
 from inference.engine.supervisor import end_with_supervisor
 from inference.errors import Unavailable
 
-KINDS = (first, harvest_job, meaning, mapping)
+KINDS = (first, harvest_job, meaning, mapping, contrast_job)
 """The modules whose jobs a worker knows."""
 STATEMENT_TIMEOUT_MS = 30_000
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.tables import Model, SavedView
@@ -28,12 +28,29 @@ class View:
     form: int
     body: Mapping[str, Any]
     created: datetime
+    result: Mapping[str, Any] | None = None
+    """What was computed then, where it is worth keeping."""
 
 
-async def save(session: AsyncSession, *, kind: str, model: str | None, form: int, body: Mapping[str, Any]) -> str:
+async def save(
+    session: AsyncSession,
+    *,
+    kind: str,
+    model: str | None,
+    form: int,
+    body: Mapping[str, Any],
+    result: Mapping[str, Any] | None = None,
+) -> str:
     """The id of a new view."""
     model_id = None if model is None else await session.scalar(select(Model.id).where(Model.name == model))
-    view = SavedView(id=secrets.token_urlsafe(ID_BYTES), kind=kind, model_id=model_id, form=form, body=dict(body))
+    view = SavedView(
+        id=secrets.token_urlsafe(ID_BYTES),
+        kind=kind,
+        model_id=model_id,
+        form=form,
+        body=dict(body),
+        result=None if result is None else dict(result),
+    )
     session.add(view)
     await session.flush()
     return view.id
@@ -47,4 +64,17 @@ async def load(session: AsyncSession, view_id: str) -> View:
     if row is None or (row[0].expires is not None and row[0].expires < datetime.now(UTC)):
         raise NotFound("There is no saved view at this address: it was removed, or the address is not whole.")
     view, model = row
-    return View(id=view.id, kind=view.kind, model=model, form=view.form, body=view.body, created=view.created)
+    return View(
+        id=view.id,
+        kind=view.kind,
+        model=model,
+        form=view.form,
+        body=view.body,
+        created=view.created,
+        result=view.result,
+    )
+
+
+async def put_result(session: AsyncSession, view_id: str, result: Mapping[str, Any]) -> None:
+    """Adds what was computed for a view."""
+    await session.execute(update(SavedView).where(SavedView.id == view_id).values(result=dict(result)))
