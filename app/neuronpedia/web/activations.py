@@ -10,10 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.neuronpedia.inference import numbers
-from app.neuronpedia.inference.served import served
+from app.neuronpedia.inference.served import Served, feature_number, served
 from app.neuronpedia.web import answers, questions
 from app.neuronpedia.web.answering import answered, iso, post
 from app.neuronpedia.web.asking import check_size, everything, prompts
+from app.store import vectors
+from app.store.at_hand import database_of
 from app.web.house import house_of
 from app.web.principal import current
 from inference.engine.protocol import (
@@ -24,6 +26,8 @@ from inference.engine.protocol import (
     DecoderRowsAnswer,
     Nearest,
     NearestAnswer,
+    Sites,
+    SitesAnswer,
     Tokenize,
     TokenizeAnswer,
     Tokens,
@@ -34,18 +38,23 @@ NEAREST = 10
 router = APIRouter(prefix="/api", tags=["web API: activations"])
 
 
-@post(router, "/activation/new", answers.OnText | list[answers.OnText])
+@post(router, "/activation/new", answers.OverText | list[answers.OverText])
 async def on_text(request: Request, asked: questions.TextAsked) -> Response:
     """A feature's value at each token of a text: one answer for a text, a list of answers for a list."""
     here = served(house_of(request), asked.feature.model_id)
 
     async def work() -> Any:
         feature = asked.feature
-        source = (await here.source(feature.layer, index=feature.index)).source
-        question = Activations(
-            prompts=prompts(asked.custom_text), columns=(Columns(source=source, indexes=(feature.index,)),)
-        )
-        answer: ActivationsAnswer = await here.engine.ask(question)
+        if vectors.is_source(feature.layer):
+            computed = await _of_vector(request, here, asked)
+        else:
+            index = feature_number(feature.index)
+            source = (await here.source(feature.layer, index=index)).source
+            question = Activations(
+                prompts=prompts(asked.custom_text), columns=(Columns(source=source, indexes=(index,)),)
+            )
+            answer: ActivationsAnswer = await here.engine.ask(question)
+            computed = [(prompt.tokens, prompt.values[0][:, 0]) for prompt in answer.prompts]
         principal = current(request)
         about = {
             "modelId": feature.model_id,
@@ -56,13 +65,31 @@ async def on_text(request: Request, asked: questions.TextAsked) -> Response:
             "dataSource": "Neuronpedia",
             "createdAt": iso(datetime.now(UTC)),
         }
-        found = [
-            {**_values(prompt.tokens, prompt.values[0][:, 0], ignore_bos=asked.ignore_bos), **about}
-            for prompt in answer.prompts
-        ]
+        found = [{**_values(tokens, values, ignore_bos=asked.ignore_bos), **about} for tokens, values in computed]
         return found[0] if isinstance(asked.custom_text, str) else found
 
     return await answered(request, work())
+
+
+async def _of_vector(request: Request, here: Served, asked: questions.TextAsked) -> list[tuple[Tokens, np.ndarray]]:
+    """The product of a vector of somebody's own with what the model holds at its site."""
+    feature = asked.feature
+    async with database_of(request).session() as session:
+        own = await vectors.named(
+            session, current(request), model=feature.model_id, source=feature.layer, index=str(feature.index)
+        )
+    answer: SitesAnswer = await here.engine.ask(Sites(prompts=prompts(asked.custom_text), sites=(own.site,)))
+    direction = np.array(own.direction)
+    found = []
+    for prompt in answer.prompts:
+        if prompt.values[0].shape[1] != len(direction):
+            raise BadInput(f"{own.site} has {prompt.values[0].shape[1]} numbers, and the vector has {len(direction)}.")
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = (prompt.values[0].astype(np.float64) @ direction).astype(np.float32)
+        if not np.isfinite(values).all():
+            raise BadInput("The vector is so long that its product with the activations is not finite.")
+        found.append((prompt.tokens, values))
+    return found
 
 
 def _values(tokens: Tokens, values: np.ndarray, *, ignore_bos: bool) -> dict[str, Any]:
@@ -79,7 +106,7 @@ def _values(tokens: Tokens, values: np.ndarray, *, ignore_bos: bool) -> dict[str
     }
 
 
-@post(router, "/activation/source", answers.SourceOnTexts)
+@post(router, "/activation/source", answers.SourceOverTexts)
 async def of_source(request: Request, asked: questions.SourceAsked) -> Response:
     """Everything that fires of a source: by feature, the positions and values, BOS left out."""
     here = served(house_of(request), asked.model_id)

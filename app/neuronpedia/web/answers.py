@@ -189,8 +189,9 @@ class FullNeuron(Neuron):
     model: Model
     lists: list[Listed]
     creator: Creator | None
-    source: Source
-    sourceSet: SourceSet
+    source: Source | None
+    """Null for a vector of somebody's own, as `sourceSet`."""
+    sourceSet: SourceSet | None
     comments: list[Any]
     activations: list[Activation]
     """Greatest first."""
@@ -219,7 +220,7 @@ class NeuronNamed(Neuron):
     explanations: list[Explanation]
 
 
-class OnText(Told):
+class OverText(Told):
     tokens: list[str]
     values: list[float]
     maxValue: float
@@ -234,14 +235,14 @@ class OnText(Told):
     createdAt: str
 
 
-class ActiveOnText(Told):
+class ActiveOverText(Told):
     tokens: list[str]
     activeFeatures: dict[str, list[tuple[int, float]]]
     """By feature: position and value, wherever it fires but on BOS."""
 
 
-class SourceOnTexts(Told):
-    results: list[ActiveOnText]
+class SourceOverTexts(Told):
+    results: list[ActiveOverText]
 
 
 class FoundFeature(Told):

@@ -7,11 +7,12 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.neuronpedia.made.neurons import of_vector
 from app.neuronpedia.web import answers, reading, writing
 from app.neuronpedia.web.answering import answered, get, post
 from app.neuronpedia.web.questions import FeatureAsked, FeaturesAsked, Name, OffsetAsked
 from app.neuronpedia.web.reading import Key, Record
-from app.store import sources
+from app.store import sources, vectors
 from app.store.at_hand import database_of
 from app.store.sources import SourceRow
 from app.web.principal import current
@@ -24,13 +25,16 @@ async def feature(
     request: Request,
     modelId: Annotated[Name, Path()],
     layer: Annotated[Name, Path(description="The source's id.")],
-    index: Annotated[str, Path(pattern="^[0-9]{1,9}$")],
+    index: Annotated[Name, Path(description="A number; or the id of a vector of somebody's own.")],
 ) -> Response:
     """Everything that is known of a feature: statistics, logits, examples, explanations, and the lists that hold it."""
 
     async def work() -> Any:
         async with database_of(request).session() as session:
-            source, record = await _one(session, modelId, layer, int(index))
+            if vectors.is_source(layer):
+                return await _vector(request, session, modelId, layer, index)
+            number = sources.check_number(index)
+            source, record = await _one(session, modelId, layer, number)
             model = await reading.model(session, source.model)
             lists = await reading.lists_with(session, source.id, record.index, current(request))
         return writing.full(record, model, lists)
@@ -99,6 +103,19 @@ async def activations(request: Request, asked: FeatureAsked) -> Response:
         return writing.activations(record)
 
     return await answered(request, work())
+
+
+async def _vector(request: Request, session: Any, model: str, source: str, index: str) -> Any:
+    own = await vectors.named(session, current(request), model=model, source=source, index=index)
+    return {
+        **of_vector(own),
+        "model": writing.model_object(await reading.model(session, own.model)),
+        "lists": [],
+        "creator": None if own.owner is None else {"name": own.owner},
+        "source": None,
+        "sourceSet": None,
+        "comments": [],
+    }
 
 
 async def _one(session: Any, model: str, name: str, index: int) -> tuple[SourceRow, Record]:

@@ -4,6 +4,7 @@ Names may be written in snake_case too. What Neuronpedia calls `layer` here and 
 both names everywhere; a feature's index is taken as a number and as text, 0 included.
 """
 
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, RootModel, WithJsonSchema
@@ -15,6 +16,7 @@ MOST_TEXTS = 256
 MOST_FEATURES = 10_000
 LONGEST_INDEX = 9
 """Digits."""
+_VECTOR = re.compile(r"[\w-]{8,40}", re.ASCII)
 PROMPT_CHARACTERS = 10_000
 QUERY_CHARACTERS = 1_000
 LEAST_QUERY = 3
@@ -37,6 +39,10 @@ def _number(value: Any) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= LONGEST_INDEX:
         return int(value)
     raise _wrong("A feature's index is a whole number from 0 on, or its digits as text.")
+
+
+def _number_or_id(value: Any) -> int | str:
+    return value if isinstance(value, str) and _VECTOR.fullmatch(value) and not value.isdigit() else _number(value)
 
 
 def _texts(value: Any) -> Any:
@@ -81,6 +87,19 @@ Index = Annotated[
         }
     ),
 ]
+IndexOrId = Annotated[
+    int | str,
+    BeforeValidator(_number_or_id),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": f"^[0-9]{{1,{LONGEST_INDEX}}}$|^[A-Za-z0-9_-]{{8,40}}$"},
+                {"type": "integer", "minimum": 0, "maximum": 10**LONGEST_INDEX - 1},
+            ]
+        }
+    ),
+]
+"""A feature's number, or the id of a vector of somebody's own."""
 Texts = Annotated[
     str | list[str],
     BeforeValidator(_texts),
@@ -112,6 +131,13 @@ class FeatureAsked(Asked):
     index: Index
 
 
+class FeatureOrVectorAsked(Asked):
+    model_id: Name
+    layer: Name = Field(validation_alias=LAYER)
+    """The source's id, also taken as `source`; `12-vectors-resid-post` for vectors of people's own."""
+    index: IndexOrId
+
+
 class BatchElement(FeatureAsked):
     max_acts_to_return: Annotated[int, Field(ge=0, le=10_000)] | None = None
     """Of this feature; left out, all of them."""
@@ -130,7 +156,7 @@ class OffsetAsked(Asked):
 class TextAsked(Asked):
     """A feature over a text, or over several."""
 
-    feature: FeatureAsked = Field(validation_alias=AliasChoices("feature", "neuron"))
+    feature: FeatureOrVectorAsked = Field(validation_alias=AliasChoices("feature", "neuron"))
     """Also taken as `neuron`."""
     custom_text: Texts
     ignore_bos: bool = True

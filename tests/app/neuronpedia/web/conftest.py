@@ -33,6 +33,12 @@ class WebEngine(SearchEngine):
                 answer = p.DecoderRowsAnswer(
                     provenance=PROVENANCE, rows=rows, norms=norms, write_sites=("resid_post.9",)
                 )
+            case p.Sites():
+                prompts = []
+                for prompt in request.prompts:
+                    tokens = self._tokens(prompt)
+                    prompts.append(p.PromptSites(tokens=tokens, values=(site(len(tokens.ids)),)))
+                answer = p.SitesAnswer(provenance=PROVENANCE, prompts=tuple(prompts))
             case p.Nearest():
                 cosines = request.vectors @ decoder(request.source).T
                 order = np.argsort(-cosines, axis=1, kind="stable")[:, : request.k]
@@ -53,6 +59,11 @@ def decoder(source: p.Source) -> np.ndarray:
     """Unit rows [WIDTH, D_MODEL], another set for each source."""
     rows = np.random.default_rng(len(source.id) + source.layer).normal(size=(WIDTH, D_MODEL))
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def site(length: int) -> np.ndarray:
+    """What the model holds at any site, [length, 640]."""
+    return np.random.default_rng(length).normal(size=(length, 640)).astype(np.float32)
 
 
 def values(engine: WebEngine, written: str, source: str) -> tuple[p.Tokens, np.ndarray]:

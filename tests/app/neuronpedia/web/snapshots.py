@@ -28,14 +28,14 @@ REQUESTS: dict[str, tuple[str, Any, Any]] = {
     "features-offset": ("features-offset", {**_FEATURE, "offset": 61}, list[answers.NeuronInSource]),
     "activation/get": ("activation/get", {"modelId": MODEL, "source": SOURCE, "index": "63"}, list[answers.Activation]),
     "activation/new": (
-        "activation/new", {"feature": {**_FEATURE, "index": "7"}, "customText": TEXT}, answers.OnText,
+        "activation/new", {"feature": {**_FEATURE, "index": "7"}, "customText": TEXT}, answers.OverText,
     ),
     "activation/new, several texts, index 0": (
         "activation/new", {"neuron": {"modelId": MODEL, "source": SOURCE, "index": 0}, "customText": [TEXT, "a"]},
-        list[answers.OnText],
+        list[answers.OverText],
     ),
     "activation/source": (
-        "activation/source", {"modelId": MODEL, "source": SOURCE, "customText": "cat"}, answers.SourceOnTexts,
+        "activation/source", {"modelId": MODEL, "source": SOURCE, "customText": "cat"}, answers.SourceOverTexts,
     ),
     "search-all": (
         "search-all",

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from app.store import tokens
+from app.neuronpedia.web import answers
+from app.store import tokens, vectors
 from inference.engine import protocol as p
-from tests.app.neuronpedia.web.conftest import Web, decoder, values
-from tests.app.neuronpedia.web.snapshots import EARLIER, SET, SOURCE, TEXT
+from tests.app.neuronpedia.web.conftest import Web, decoder, site, values
+from tests.app.neuronpedia.web.snapshots import EARLIER, SET, SOURCE, TEXT, checked
 from tests.app.search.conftest import letters
 from tests.app.world import DEAD, LABELS, MODEL, VOCABULARY
 
@@ -208,3 +209,26 @@ async def test_lists_that_hold_a_feature_are_named(web: Web) -> None:
     finally:
         async with web.world.database.session() as session:
             await session.execute(text("delete from shelf"))
+
+
+async def test_a_vector_of_somebodys_own_is_read_and_tried_like_a_feature(web: Web) -> None:
+    direction = np.linspace(-1, 1, 640)
+    async with web.world.database.session() as session:
+        own = await vectors.make(
+            session, None, model=MODEL, site="resid_post.12", title="mine", direction=direction.tolist()
+        )
+    try:
+        told = await web.get(f"feature/{MODEL}/{own.source}/{own.public_id}")
+        checked(told, answers.FullNeuron)
+        assert (told["hasVector"], told["vectorLabel"], told["hookName"]) == (True, "mine", "blocks.12.hook_resid_post")
+        np.testing.assert_allclose(told["vector"], direction, atol=1e-6)
+        feature = {"modelId": MODEL, "source": own.source, "index": own.public_id}
+        one = await web.post("activation/new", {"feature": feature, "customText": TEXT})
+        expected = site(len(one["tokens"]) + 1) @ direction
+        np.testing.assert_allclose(one["values"], expected[1:], rtol=1e-4, atol=1e-4)
+        await web.post(
+            "activation/new", {"feature": {**feature, "index": "nothing-here"}, "customText": "a"}, status=404
+        )
+    finally:
+        async with web.world.database.session() as session:
+            await vectors.remove(session, None, own.public_id)
