@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
 from app.web.quality import Card
 from gemmascope.nearest import nearest
 from inference.engine.protocol import Capabilities, CapabilitiesAnswer, Engine, EngineError, Source
@@ -94,3 +97,11 @@ def usual(sources: Sequence[InstalledSource]) -> InstalledSource | None:
         return None
     middle = 2 * max(source.source.layer for source in sources) / 3
     return min(saes, key=lambda source: (abs(source.source.layer - middle), source.width))
+
+
+async def known_model(request: Request) -> None:
+    """For rooms whose addresses are any words: without a database only the models of engines can be meant, and every
+    other word leads nowhere. With one, the room says which models and sources there are."""
+    house = request.app.state.house
+    if house.data is None and request.path_params.get("model") not in house.engines:
+        raise HTTPException(404)

@@ -26,7 +26,8 @@ def app_that_fails() -> FastAPI:
     async def typed(number: int) -> int:
         return number
 
-    for path, handler in (("/fail/unforeseen", unforeseen), ("/fail/on/{kind}", on_purpose), ("/fail/typed", typed)):
+    for name, handler in (("unforeseen", unforeseen), ("on/{kind}", on_purpose), ("typed", typed)):
+        path = f"/fail/deep/down/{name}"
         app.add_api_route(path, handler)
         app.add_api_route(f"/api{path}", handler)
     return app
@@ -35,14 +36,14 @@ def app_that_fails() -> FastAPI:
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [
-        ("/api/fail/on/bad", 400, "bad_request"),
-        ("/api/fail/on/missing", 404, "not_found"),
-        ("/api/fail/on/away", 503, "unavailable"),
-        ("/api/fail/typed?number=x", 422, "bad_request"),
+        ("/api/fail/deep/down/on/bad", 400, "bad_request"),
+        ("/api/fail/deep/down/on/missing", 404, "not_found"),
+        ("/api/fail/deep/down/on/away", 503, "unavailable"),
+        ("/api/fail/deep/down/typed?number=x", 422, "bad_request"),
         ("/api/nothing", 404, "not_found"),
         ("/nothing/here.json", 404, "not_found"),
-        ("/api/fail/unforeseen", 500, "internal"),
-        *((f"/api/fail/on/{kind}", status, kind) for kind, status in STATUS.items()),
+        ("/api/fail/deep/down/unforeseen", 500, "internal"),
+        *((f"/api/fail/deep/down/on/{kind}", status, kind) for kind, status in STATUS.items()),
     ],
 )
 def test_programs_get_code_and_sentence(path: str, status: int, code: str) -> None:
@@ -57,8 +58,8 @@ def test_programs_get_code_and_sentence(path: str, status: int, code: str) -> No
 
 def test_people_get_the_sentence_on_a_page_and_htmx_gets_it_alone() -> None:
     with client(app_that_fails()) as browser:
-        page = browser.get("/fail/on/missing")
-        fragment = browser.get("/fail/on/missing", headers={"HX-Request": "true"})
+        page = browser.get("/fail/deep/down/on/missing")
+        fragment = browser.get("/fail/deep/down/on/missing", headers={"HX-Request": "true"})
     assert page.status_code == fragment.status_code == 404
     assert "Sentence about missing." in page.text
     assert "Sentence about missing." in fragment.text
@@ -74,12 +75,12 @@ def test_a_program_is_known_by_what_it_accepts() -> None:
 
 def test_when_to_come_back_is_in_the_header_too() -> None:
     with client(app_that_fails()) as browser:
-        assert browser.get("/fail/on/busy").headers["Retry-After"] == "3"
+        assert browser.get("/fail/deep/down/on/busy").headers["Retry-After"] == "3"
 
 
 def test_the_wrong_method_is_told() -> None:
     with client(app_that_fails()) as browser:
-        answer = browser.delete("/api/fail/typed")
+        answer = browser.delete("/api/fail/deep/down/typed")
     assert answer.status_code == 405
     assert answer.headers["Allow"] == "GET"
     assert answer.json()["error"] == "method_not_allowed"
@@ -88,7 +89,7 @@ def test_the_wrong_method_is_told() -> None:
 def test_an_unforeseen_error_is_in_the_log_under_the_number_that_the_page_shows() -> None:
     app = app_that_fails()
     with capture_logs() as entries, client(app) as browser:
-        answer = browser.get("/fail/unforeseen")
+        answer = browser.get("/fail/deep/down/unforeseen")
     assert answer.status_code == 500
     assert SECRET not in answer.text
     assert "RuntimeError" not in answer.text
