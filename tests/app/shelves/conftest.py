@@ -39,7 +39,8 @@ class SiteEngine(FakeEngine):
             sites = (f"resid_post.{request.source.layer}",)
             return p.DecoderRowsAnswer(provenance=PROVENANCE, rows=rows, norms=norms, write_sites=sites)
         if isinstance(request, p.Nearest):
-            cosines = request.vectors @ decoder(request.source).T
+            unit = request.vectors / np.linalg.norm(request.vectors, axis=1, keepdims=True)
+            cosines = unit @ decoder(request.source).T
             order = np.argsort(-cosines, axis=1, kind="stable")[:, : request.k]
             near = np.take_along_axis(cosines, order, axis=1).astype(np.float32)
             return p.NearestAnswer(provenance=PROVENANCE, indexes=order.astype(np.int32), cosines=near)
