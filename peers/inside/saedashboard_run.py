@@ -32,7 +32,6 @@ from sae_lens.loading import pretrained_sae_loaders as loaders
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-
 BATCH = 256
 """Its own choice."""
 

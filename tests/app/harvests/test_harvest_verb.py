@@ -121,7 +121,9 @@ def test_the_same_again_is_said_to_be_done(harvested: tuple[Place, str]) -> None
 )
 def test_what_has_changed_since_is_not_done(harvested: tuple[Place, str], change: str) -> None:
     place, _ = harvested
-    order = order_of(place.settings, MODEL, place.sources, **ASKED, corpus=str(place.corpus))
+    given = {"model_path": str(place.model_path), "threads": 1, "device": "cpu", "dtype": "float32", "offline": True}
+    settings = place.settings.model_copy(update=given)
+    order = order_of(settings, MODEL, place.sources, **ASKED, corpus=str(place.corpus))
 
     async def ask(database: Database) -> tuple[str | None, str | None]:
         sources = await job.known_sources(database, order)
@@ -223,9 +225,10 @@ def kill_at(place: Place, point: str) -> None:
 
 @pytest.mark.usefixtures("_without_vectors")
 def test_ctrl_c_pauses_and_the_same_command_goes_on(place: Place) -> None:
+    one = place.sources[:1]
     code = "from app.harvests import following; following.TAKE_SECONDS = 0.0\nfrom app.cli import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *place.words()],
+        [sys.executable, "-c", code, *place.words(sources=one)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -239,7 +242,7 @@ def test_ctrl_c_pauses_and_the_same_command_goes_on(place: Place) -> None:
     assert rows(place, "select status::text, wanted from procrastinate_jobs join job_progress on job_id = id") == [
         ("todo", "pause")
     ]
-    assert place.run().exit_code == 0
+    assert place.run(sources=one).exit_code == 0
     assert rows(place, "select count(*) from procrastinate_jobs where task_name = 'harvest'") == [(1,)]
 
 
