@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 
-MODULES = ("foundation", "training", "harvest", "precision", "loading", "search", "pages", "browser")
+MODULES = ("foundation", "training", "harvest", "precision", "loading", "search", "api", "pages", "browser")
 
 
 def main() -> None:

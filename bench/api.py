@@ -1,39 +1,50 @@
 """The web API as clients use it: features with all their examples, a thousand at once, a feature over a text.
 
-The server is `gemlens serve` on the 270M and its starter dictionaries (`bench.foundation` says where its home is), with
-one more source beside them: a thousand features of 45 examples of 256 tokens each, made up here. Clients are threads of
-this process, each with a connection that it keeps.
+The server is `gemlens serve` on the 270M and the dictionaries of `bench.dictionaries`, with one more source beside
+them: a thousand features of 45 examples of 256 tokens each, made up here. Clients are threads of this process, each
+with a connection that it keeps.
 """
 
 import asyncio
 import http.client
 import json
+import random
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import torch
 from sqlalchemy import text
 
 from app.db.database import Database
 from app.db.packing import Band
 from app.store import labels, sources
 from app.store.loading import FeatureRow, Loading, StoredBand, put_corpus
+from app.store.tokens import ensure_tokenizer
+from bench import dictionaries
 from bench.figure import Figure, interleaved_ms, percentile
 from bench.serving import HOME, Server, serving
 from inference.errors import NotFound
+from inference.gemma.model import Gemma
+from inference.gemma.origin import find
+from inference.gemma.sites import Site
 
 MODEL, SOURCE = "gemma-3-270m", "12-bench-api"
 FEATURES, LENGTH, PASSAGES, FIRINGS = 1_000, 256, 2_000, 12
 BANDS = (20, 5, 5, 5, 5, 5)
 """Examples of each: 45."""
 REPEATS, CLIENTS, SECONDS = 300, 8, 6.0
-TOKENS = 60
+TOKENS, LAYER = 60, 12
 PAIRS = 40
+WORDS = ("cat", "dog", "house", "river", "green", "seven", "music", "bread", "king", "ship", "the", "of", "and", "in")
 SET = """
     insert into source_set (model_id, name, visibility) values (:model, 'bench-api', 'public') on conflict do nothing
 """
@@ -44,14 +55,19 @@ ADDED = """
 
 
 def figures() -> Iterator[Figure]:
-    home = HOME / "api"
-    with serving(home, "--model", MODEL) as server:
+    home, checkpoint = HOME / "api", find(MODEL, home=HOME, offline=True)
+    model = Gemma.load(checkpoint)
+    dictionaries.make(model, HOME / "bench")
+    add = [sys.executable, "-m", "app.cli", "add", str(HOME / "bench"), "--model", MODEL, "--home", str(home)]
+    added = subprocess.run(add, check=True, capture_output=True, text=True).stdout.split()
+    (name,) = (one for one in added if one.startswith(f"{LAYER}-"))
+    asyncio.run(_fill(home, checkpoint.folder / "tokenizer.json"))
+    with serving(home, "--model", MODEL, "--model-path", str(checkpoint.folder), "--no-worker") as server:
         server.seconds_until("browsing")
-        asyncio.run(_fill(home))
         yield from _features(server)
         yield from _batches(server)
         server.seconds_until("live")
-        yield from _texts(server)
+        yield from _texts(server, model, name)
 
 
 def _features(server: Server) -> Iterator[Figure]:
@@ -106,38 +122,36 @@ def _batches(server: Server) -> Iterator[Figure]:
             )  # fmt: skip
 
 
-def _texts(server: Server) -> Iterator[Figure]:
-    """Against the bare pass: the engine's own trunk, asked for the last layer's end alone, on texts of one length."""
+def _texts(server: Server, model: Gemma, name: str) -> Iterator[Figure]:
+    """Against passes of the same model in this process, on texts of the same length, that stop at the same layer."""
+    dice = random.Random(0)
+
+    def made() -> str:
+        """A text that nobody has asked for yet; each of its words is a token."""
+        return "".join(f" {word}" for word in dice.choices(WORDS, k=TOKENS - 1))
+
     with closing(Client(server)) as client:
-        starter = json.loads(client.get(f"/api/catalogue/{MODEL}/sources?installed=true"))
-        name = max((row for row in starter if row["source"] != SOURCE), key=lambda row: row["layer"])["source"]
-        rng = np.random.default_rng(int(time.time()))
-        made = iter(lambda: " ".join(f"{number}" for number in rng.integers(0, 10, TOKENS // 2)), None)
 
-        def new(written: str) -> bytes:
-            feature = {"modelId": MODEL, "source": name, "index": "7"}
-            return client.post("/api/activation/new", {"feature": feature, "customText": written})
+        def asked(written: str, index: int) -> Any:
+            feature = {"modelId": MODEL, "source": name, "index": str(index)}
+            return json.loads(client.post("/api/activation/new", {"feature": feature, "customText": written}))
 
-        def bare() -> bytes:
-            asked = {"model": MODEL, "prompts": [next(made)], "layers": [17]}
-            return client.post("/v1/activation/raw", asked)
+        def bare() -> None:
+            ids = [model.tokenizer.bos, *(dice.randrange(1000, 200_000) for _ in range(TOKENS - 1))]
+            model.read_sites(torch.tensor([ids]), [Site("resid_post", LAYER)])
 
-        tokens = len(json.loads(new(next(made)))["tokens"])
-        unseen, trunk = interleaved_ms(lambda: new(next(made)), bare, repeats=PAIRS)
-        detail = {"activation_ms": round(unseen, 1), "trunk_ms": round(trunk, 1), "tokens": tokens}
+        tokens = len(asked(made(), 7)["tokens"]) + 1
+        unseen, trunk = interleaved_ms(lambda: asked(made(), 7), bare, repeats=PAIRS)
+        detail = {"ms": round(unseen, 1), "bare_ms": round(trunk, 1), "tokens": tokens}
         yield Figure(
-            name="web API, a feature over an unseen text of 60 tokens, against the bare trunk pass",
+            name="web API, a feature over an unseen text of 60 tokens / bare trunk to its layer",
             value=unseen / trunk, unit="x", bound=1.3, detail=detail,
         )  # fmt: skip
-        written = next(made)
-        new(written)
-        times = []
-        for index in range(PAIRS):
+        written, times = made(), []
+        asked(written, 0)
+        for index in range(1, PAIRS):
             start = time.perf_counter()
-            client.post(
-                "/api/activation/new",
-                {"feature": {"modelId": MODEL, "source": name, "index": str(index)}, "customText": written},
-            )
+            asked(written, index)
             times.append((time.perf_counter() - start) * 1000)
         yield Figure(
             name="web API, another feature over a text seen before", value=statistics.median(times), unit="ms", bound=15
@@ -169,7 +183,7 @@ class Client:
         self._connection.close()
 
 
-async def _fill(home: Any) -> None:
+async def _fill(home: Path, tokenizer_json: Path) -> None:
     """The made-up source, if it is not there yet."""
     database = await Database.open(url=None, home=home)
     try:
@@ -179,8 +193,9 @@ async def _fill(home: Any) -> None:
                     return
             except NotFound:
                 pass
-            asked = text("select id, tokenizer_id from model where name = :name")
-            model, tokenizer = (await session.execute(asked, {"name": MODEL})).one()
+        tokenizer = await ensure_tokenizer(database, tokenizer_json)
+        async with database.session() as session:
+            model = await session.scalar(text("select id from model where name = :name"), {"name": MODEL})
             asked = text("select id from token where tokenizer_id = :id and id > 300 order by id limit 30000")
             ids = list(await session.scalars(asked, {"id": tokenizer}))
             await session.execute(text(SET), {"model": model})

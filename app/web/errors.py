@@ -92,7 +92,8 @@ def problem_of(error: Exception) -> Problem:
 def _validation_sentence(error: RequestValidationError) -> str:
     parts = []
     for detail in error.errors()[:5]:
-        where = ".".join(str(step) for step in detail["loc"] if step not in ("body", "query", "path"))
+        # The first step says where the field stands, such as "body"; a field may itself be called "query".
+        where = ".".join(map(str, detail["loc"][1:]))
         parts.append(f"{where or 'the request'}: {detail['msg']}")
     return f"Something in this request is not of the form that is needed: {'; '.join(parts)}."
 
