@@ -63,6 +63,7 @@ async def all_(request: Request, model: str) -> Response:
 @router.post("/{model}/vectors")
 async def make(request: Request, model: str) -> Response:
     fields = await text_fields(request)
+    width = await own_text.width(house_of(request).engines.get(model))
     async with database_of(request).session() as session:
         made = await vectors.make(
             session,
@@ -73,6 +74,7 @@ async def make(request: Request, model: str) -> Response:
             direction=_numbers(fields.get("values", "")),
             description=fields.get("description", ""),
             default_strength=_strength(fields.get("strength", "")),
+            width=width,
         )
     return RedirectResponse(address(request.scope, model, "vectors", made.public_id), status_code=303)
 

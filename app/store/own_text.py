@@ -3,13 +3,26 @@
 As Neuronpedia does, the vector is taken as it is and not made a unit vector first.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 import numpy as np
 
 from app.store.vectors import OwnVector
-from inference.engine.protocol import Engine, Prompt, Provenance, Sites, SitesAnswer, Tokens
+from inference.engine.protocol import (
+    Capabilities,
+    CapabilitiesAnswer,
+    Engine,
+    EngineError,
+    Prompt,
+    Provenance,
+    Sites,
+    SitesAnswer,
+    Tokens,
+)
 from inference.errors import BadInput
+
+ANSWER_SECONDS = 1.0
 
 
 async def along(
@@ -19,6 +32,18 @@ async def along(
     asked = Sites(prompts=tuple(Prompt(text=text) for text in texts), sites=(vector.site,))
     answer: SitesAnswer = await engine.ask(asked)
     return answer.provenance, [(prompt.tokens, product(prompt.values[0], vector)) for prompt in answer.prompts]
+
+
+async def width(engine: Engine | None) -> int | None:
+    """Of the model that is served; None where none is, or it is still being loaded."""
+    if engine is None:
+        return None
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            said: CapabilitiesAnswer = await engine.ask(Capabilities())
+    except (EngineError, TimeoutError):
+        return None
+    return said.d_model if said.state == "ready" else None
 
 
 def product(values: np.ndarray, vector: OwnVector) -> np.ndarray:

@@ -91,9 +91,11 @@ async def make(
     description: str = "",
     default_strength: float | None = None,
     visibility: str = "unlisted",
+    width: int | None = None,
 ) -> OwnVector:
+    """`width` is that of the model that is served, where one is: it may be another of the same name."""
     row = await model_named(session, model)
-    values = checked(direction, model=row, site=checked_site(site, layers=row.layers))
+    values = checked(direction, model=row, site=checked_site(site, layers=row.layers), width=width)
     made = Vector(
         public_id=secrets.token_urlsafe(ID_BYTES),
         model_id=row.id,
@@ -200,10 +202,11 @@ def width_of(model: Model, site: str) -> int | None:
     return MODELS[model.name].attn_width if model.name in MODELS else None
 
 
-def checked(direction: Iterable[float], *, model: Model, site: str) -> list[float]:
+def checked(direction: Iterable[float], *, model: Model, site: str, width: int | None = None) -> list[float]:
     """The direction as it can be kept, in single precision."""
     values = np.array(list(direction), np.float64)
-    width = width_of(model, site)
+    if width is None or site.startswith("attn_out."):
+        width = width_of(model, site)
     if width is not None and len(values) != width:
         raise BadInput(f"{site} of {model.name} has {width:,} numbers, and the vector has {len(values):,}.")
     with np.errstate(over="ignore", under="ignore"):

@@ -9,7 +9,9 @@ import pytest
 from requests.exceptions import HTTPError
 
 from tests.clients.conftest import FOLDERS, MODEL, Stock
+from tests.inference.engine.reference import Reference
 
+TEXT = "the user of an apple"
 RESID, RESID_AFTER = FOLDERS[0], FOLDERS[1]
 
 
@@ -38,6 +40,10 @@ def test_vectors_are_made_found_listed_and_deleted(stock: Stock, client: Any) ->
     )  # fmt: skip
     assert made.url == f"http://localhost:3000/{MODEL}/vectors/{made.index}"
     assert client.NPVector.get(made.model_id, made.source, made.index) == made
+    found = made.compute_activation_for_text(TEXT)
+    expected = Reference(stock.model_folder).sites(stock.ids(TEXT))["resid_post.2"] @ np.array(values)
+    np.testing.assert_allclose(found.values, expected[1:], rtol=1e-3, atol=1e-3)
+    assert "".join(found.tokens) == TEXT
     # What a layer reads is what the one before it left: the same place, under that name.
     before = client.NPVector.new("before", MODEL, 2, "hook_resid_pre", direction(stock, 1), default_steer_strength=None)
     assert (before.hook_name, before.default_steer_strength) == ("blocks.1.hook_resid_post", None)

@@ -10,8 +10,8 @@ from app.neuronpedia.made.asked import NewVector, SourceFeatureAsked
 from app.neuronpedia.made.routing import answer, whole_address
 from app.neuronpedia.made.told import MadeVector, Message, NewVectorTold, OneVector, OwnVectors, VectorTold
 from app.neuronpedia.web.answering import post
+from app.store import own_text, vectors
 from app.store import sources as stored
-from app.store import vectors
 from app.store.at_hand import database_of
 from app.web import principal, sources
 from app.web.house import house_of
@@ -28,6 +28,7 @@ router = APIRouter(prefix="/api/vector", tags=["vectors"])
 async def new(request: Request, asked: NewVector) -> Response:
     """Keeps a direction. `hook_resid_pre` of a layer is kept as `hook_resid_post` of the one before: the same place."""
     site = hooks.site_of(f"blocks.{asked.layerNumber}.{asked.hookType}")
+    width = await own_text.width(house_of(request).engines.get(asked.modelId))
     async with database_of(request).session() as session:
         made = await vectors.make(
             session,
@@ -37,6 +38,7 @@ async def new(request: Request, asked: NewVector) -> Response:
             title=asked.vectorLabel,
             direction=asked.vector,
             default_strength=asked.vectorDefaultSteerStrength,
+            width=width,
         )
     told = NewVectorTold(
         modelId=made.model,
