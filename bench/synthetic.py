@@ -240,7 +240,7 @@ async def _labels(database: Database, rng: np.random.Generator, places: list[tup
     async with database.raw() as connection:
         await connection.execute(
             SQL(
-                "update feature_stat set score = ((index * 31) % 100) / 100.0 from source, label "
+                "update feature_stat set score = ((label.index * 31) % 100) / 100.0 from source, label "
                 "where feature_stat.harvest_id = source.current_harvest_id and label.source_id = source.id "
                 "and label.index = feature_stat.index and label.id % {} = 0"
             ).format(Literal(3))

@@ -28,8 +28,7 @@ async def read_feature(session: AsyncSession, source: SourceRow, index: int, *, 
     known: Mapping[int, str] = {}
     relations = Relations()
     if harvest is not None:
-        stat = await features.stat(session, harvest.id, index)
-        detail = await features.detail(session, harvest.id, index)
+        stat, detail = (await features.known(session, harvest.id, [index])).get(index, (None, None))
         if stat is not None and not stat.dead:
             bands = (await features.examples(session, harvest, [index])).get(index, ())
         wanted = ids_shown(bands, context)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from app.features.bins import Histogram
 from app.store.features import DENSE, Stat
@@ -9,7 +10,7 @@ from app.store.labels import Label
 from app.store.sources import HarvestRow, SourceRow
 from app.web.examples import DrawnBand
 from app.web.provenance import shown_location
-from gemmascope.names import Starter, UnknownName, neuronpedia_url, parse_source_id, saelens
+from gemmascope.names import Name, Starter, UnknownName, neuronpedia_url, parse_source_id, saelens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +64,8 @@ class Names:
 
     @classmethod
     def of(cls, source: SourceRow, index: int | None = None) -> "Names":
-        try:
-            name, _ = parse_source_id(source.model, source.name)
-        except UnknownName:
-            return cls()
-        if isinstance(name, Starter):
+        name = _published(source.model, source.name)
+        if name is None:
             return cls()
         pair = saelens(name)
         return cls(
@@ -76,6 +74,17 @@ class Names:
             neuronpedia=neuronpedia_url(name, index),
             published=True,
         )
+
+
+@lru_cache(maxsize=1024)
+def _published(model: str, source: str) -> Name | None:
+    """The dictionary that a source is called after. Kept, because what is not published is compared with all that is,
+    to say which are nearest: that takes longer than the rest of a page."""
+    try:
+        name, _ = parse_source_id(model, source)
+    except UnknownName:
+        return None
+    return None if isinstance(name, Starter) else name
 
 
 @dataclass(frozen=True, kw_only=True)

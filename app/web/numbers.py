@@ -9,6 +9,8 @@ def value(number: float | None) -> str:
         return "–"
     if number == 0:
         return "0"
+    if 1e-4 <= number < 999.5:  # nearly all there are, and a page has hundreds
+        return f"{number:#.3g}".rstrip(".")
     if math.isinf(number):
         return "∞" if number > 0 else "−∞"
     magnitude = math.floor(math.log10(abs(number)))
