@@ -31,7 +31,7 @@ async def test_an_embed_may_be_framed_and_nothing_else(world: World) -> None:
 
 async def test_each_part_can_be_left_out(world: World) -> None:
     parts = {
-        "embedexplanation": "<h1>",
+        "embedexplanation": "<h1><bdi>",
         "embedplots": "Promoted",
         "embedtest": "<textarea",
         "embedtestfield": "<textarea",
