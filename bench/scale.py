@@ -18,9 +18,9 @@ UTILISATION = 0.4
 BFLOAT16_FLOPS, FLOAT32_FLOPS = 989e12, 67e12
 """H100 SXM, dense, as published: the model runs in bfloat16, dictionaries in float32 without TF32."""
 DEVICE_BYTES = 80e9 * 0.9
-FEATURE_BYTES, EXAMPLE_BYTES, EXAMPLES = 1_900, 75, 45
+FEATURE_BYTES, EXAMPLE_BYTES, EXAMPLES = 2_730, 54, 45
 """In Postgres, indexes included; and how many examples a feature has that fires at all levels."""
-LABEL_BYTES = 1_400
+LABEL_BYTES = 2_700
 """A label with its vector, its words and its place in both indexes."""
 EXAMPLES_PER_SECOND = 200_000
 """Into one Postgres by one loader."""
