@@ -17,7 +17,7 @@ import numpy as np
 
 from app.contrast import statistics
 from app.contrast.halves import LEAST, ranking_half
-from app.contrast.question import Contrast
+from app.contrast.question import Contrast, called
 from app.contrast.result import Firing, Found, Read, Result
 from app.contrast.statistics import Entries
 from app.web.provenance import shown_location
@@ -188,7 +188,7 @@ def place_of(asked: Contrast, number: int) -> str:
     """A prompt by its number in its set."""
     in_a = number < len(asked.a)
     shown = number + 1 if in_a else number - len(asked.a) + 1
-    return f"Prompt {shown} of set {asked.name_a if in_a else asked.name_b}"
+    return f"Prompt {shown} of set {called('A', asked.name_a) if in_a else called('B', asked.name_b)}"
 
 
 def _batches(lengths: Sequence[int]) -> list[range]:

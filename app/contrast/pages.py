@@ -66,7 +66,7 @@ async def compute(request: Request, model: str) -> Response:
     if answered.view is not None:
         return RedirectResponse(address(request.scope, "s", answered.view), status_code=303)
     kept = Kept("", model, answered.asked, answered.result)
-    return _page(request, await drawn(request, kept, Shown(), rows=None), answered.asked)
+    return _page(request, await drawn(request, kept, Shown()), answered.asked)
 
 
 @router.post("/{model}/contrast/{view}/cancel")

@@ -100,10 +100,15 @@ def from_form(fields: Mapping[str, str], sources: Sequence[str], files: Mapping[
     )  # fmt: skip
 
 
+def called(letter: str, name: str) -> str:
+    """A set in a sentence: `A`, or `A (refusals)` where it was given a name."""
+    return letter if name == letter else f"{letter} ({name})"
+
+
 def straightened(asked: Contrast) -> Contrast:
     """With every prompt once in each set; raises where the sets cannot be told apart by anything."""
-    a, dropped_a = _once(asked.a, asked.name_a)
-    b, dropped_b = _once(asked.b, asked.name_b)
+    a, dropped_a = _once(asked.a, called("A", asked.name_a))
+    b, dropped_b = _once(asked.b, called("B", asked.name_b))
     if set(a) == set(b):
         raise BadInput("The two sets hold the same prompts, so nothing tells them apart. Give two different sets.")
     shared = len(set(a) & set(b))

@@ -149,7 +149,7 @@ async def test_a_prompt_that_the_engine_refuses_is_named_as_people_know_it(
         raise EngineError("too_long", "Prompt 27: Text too long: 2000 tokens, max is 1024.")
 
     monkeypatch.setattr(engine, "ask", refuse)
-    with pytest.raises(EngineError, match=r"^Prompt 3 of set plain: Text too long: 2000 tokens"):
+    with pytest.raises(EngineError, match=r"^Prompt 3 of set B \(plain\): Text too long: 2000 tokens"):
         await sized(from_body({**body, "name_b": "plain"}), engine)
 
 
