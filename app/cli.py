@@ -34,7 +34,7 @@ ENGINE = (
     "max_prompt_tokens", "max_generated_tokens", "queue_limit", "drain_seconds", "engine_listen", "engine_secret",
 )  # fmt: skip
 FIRST = (*PLACE, "model", "model_path", "offline", "engine_listen", "engine_secret")
-WORKER = (*FIRST, "drain_seconds")
+WORKER = (*FIRST, "drain_seconds", "engines", "engine_timeout_seconds")
 
 
 class WrongSetting(click.ClickException):
