@@ -31,22 +31,21 @@ STATS_OF_SOURCE = 400
 LOWEST_DENSITY, HIGHEST_DENSITY = 1e-4, 1e-2
 
 CANDIDATES = f"""
-with plausible as (
-    select index, density, peak, mean from feature_stat
+with named as materialized (
+    select index, bool_or(method <> '{labels.TOKEN_PATTERN}') as understood from label
+    where source_id = :source and status = 'current' and visibility = 'public' group by index
+), plausible as (
+    select stat.index, stat.peak, stat.mean, named.understood from feature_stat stat join named using (index)
     where harvest_id = :harvest and flags = 0 and density between {LOWEST_DENSITY} and {HIGHEST_DENSITY}
-    order by peak / nullif(mean, 0) desc, index limit {STATS_OF_SOURCE}
+    order by named.understood desc, peak / nullif(mean, 0) desc, stat.index limit {STATS_OF_SOURCE}
 ), read as (
-    select stat.index, stat.density, stat.peak, detail.top_tokens[1] as token,
+    select stat.index, stat.understood, detail.top_tokens[1] as token,
         coalesce(detail.top_token_values[1], 0) as first,
-        (select coalesce(sum(share), 0) from unnest(detail.top_token_values[1:10]) share) as ten,
-        exists (select 1 from label where source_id = :source and label.index = stat.index and status = 'current'
-            and visibility = 'public' and method <> '{labels.TOKEN_PATTERN}') as understood
+        (select coalesce(sum(share), 0) from unnest(detail.top_token_values[1:10]) share) as ten
     from plausible stat join feature_detail detail on detail.harvest_id = :harvest and detail.index = stat.index
     where stat.peak >= coalesce(5 * detail.threshold * detail.norm, 2 * stat.mean)
 )
-select index, density, peak, token, first, ten, understood from read
-where exists (select 1 from label where source_id = :source and label.index = read.index and status = 'current'
-    and visibility = 'public')
+select index, token from read
 order by understood desc, ten - greatest(0, first - 0.5) desc, index limit {PER_SOURCE}
 """
 
@@ -103,7 +102,7 @@ async def _choose(session: AsyncSession, harvested: Sequence[SourceRow]) -> tupl
         rows = await session.execute(
             text(CANDIDATES), {"harvest": sources.needs_harvest(source).id, "source": source.id}
         )
-        found.append((source, [Candidate(index=row.index, token=row.token) for row in rows]))
+        found.append((source, [Candidate(index=index, token=token) for index, token in rows]))
     named = [
         (source, candidates, await labels.best(session, source.id, [one.index for one in candidates]))
         for source, candidates in found

@@ -1,6 +1,6 @@
 """What the tour is told with: one feature of this server, a text that it fires on, one that it should be silent on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -102,10 +102,9 @@ def subject_of(model: str, rows: Sequence[SourceRow], chosen: Sequence[Interesti
     )
 
 
-def _weights(ids: Sequence[int], values: Sequence[float], known: object) -> tuple[Promoted, ...]:
-    texts = known if isinstance(known, dict) else {}
+def _weights(ids: Sequence[int], values: Sequence[float], known: Mapping[int, str]) -> tuple[Promoted, ...]:
     return tuple(
-        Promoted(id=id_, text=texts.get(id_, tokens.UNKNOWN), logit=value)
+        Promoted(id=id_, text=known.get(id_, tokens.UNKNOWN), logit=value)
         for id_, value in zip(ids, values, strict=False)
     )
 

@@ -140,7 +140,7 @@ async def test_neuronpedias_question_to_a_model_becomes_a_search(world: World) -
     [
         ("/gemma-3-270n", f"/{MODEL}"),
         (f"/gemma-3-270/{SOURCES[0][0]}/3", f"/{MODEL}/{SOURCES[0][0]}/3"),
-        ("/serach", "/search"),
+        ("/jobz", "/jobs"),
         (f"/{MODEL}/9-starter-rse-64", f"/{MODEL}/{SOURCES[0][0]}"),
         (f"/{MODEL}/lvie", f"/{MODEL}/live"),
         (f"/{MODEL}/{SOURCES[0][0]}/64", f"/{MODEL}/{SOURCES[0][0]}"),
