@@ -20,7 +20,7 @@ BFLOAT16_FLOPS, FLOAT32_FLOPS = 989e12, 67e12
 DEVICE_BYTES = 80e9 * 0.9
 FEATURE_BYTES, EXAMPLE_BYTES, EXAMPLES = 2_730, 54, 45
 """In Postgres, indexes included; and how many examples a feature has that fires at all levels."""
-LABEL_BYTES = 2_700
+LABEL_BYTES = 3_900
 """A label with its vector, its words and its place in both indexes."""
 EXAMPLES_PER_SECOND = 200_000
 """Into one Postgres by one loader."""
