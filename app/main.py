@@ -24,6 +24,7 @@ from app.db.database import Database
 from app.exchange import routes as exchange_routes
 from app.features import pages as features_pages
 from app.features import plots as features_plots
+from app.features import saved as features_saved
 from app.features import source as features_source
 from app.features import vectors as features_vectors
 from app.home import missing as home_missing
@@ -127,7 +128,11 @@ def create_app(
         making=making,
     )
     app.state.look = Look(engines, answers=Answers(), data=data)
-    app.state.openers = {"live": LiveOpener(), "contrast": ContrastOpener()}
+    app.state.openers = {
+        "live": LiveOpener(),
+        features_saved.KIND: features_saved.Opener(),
+        "contrast": ContrastOpener(),
+    }
     app.state.near = home_missing.near
     errors.install(app)
     app.add_api_route("/static/{path:path}", assets.serve, include_in_schema=False)
@@ -162,6 +167,6 @@ def create_app(
     ):
         app.include_router(room.router)
     # A source's pages take any two words, so they come last.
-    for reading in (features_vectors, features_plots, features_pages, features_source):
+    for reading in (features_saved, features_vectors, features_plots, features_pages, features_source):
         app.include_router(reading.router, dependencies=[Depends(known_model)])
     return app

@@ -36,7 +36,7 @@ RULES = (
     # Live computing.
     Rule("compute", READING, "/{}/live.json /{}/steer.json /{}/chat.json /s/{}.json"),
     Rule("read", READING, "/{}/live /{}/steer /{}/chat /s/{}", fragment="compute"),
-    Rule("write", "POST", "/{}/*/save"),
+    Rule("write", "POST", "/{}/*/save /{}/{}/{}/save"),
     Rule(
         "compute",
         "POST",

@@ -26,16 +26,17 @@ SHOWN = 5
 """Tokens of a list on a card."""
 
 
-def shared_feature(request: Request, view: FeatureView, state: Mapping[str, str | int | None]) -> Shared:
+def shared_feature(
+    request: Request, view: FeatureView, state: Mapping[str, str | int | None], *, saved: str | None = None
+) -> Shared:
+    """`saved` is the saved view that holds a text of one's own."""
     return share(
         request,
-        view.model,
-        view.source,
-        view.index,
-        query=state,
+        *(("s", saved) if saved else (view.model, view.source, view.index)),
+        query={name: value for name, value in state.items() if not saved or name != "text"},
         title=f"{view.title} · {view.source}/{view.index}",
         description=description(view),
-        card=(view.model, view.source, view.index),
+        card=("s", saved) if saved else (view.model, view.source, view.index),
         parts=PARTS,
     )
 

@@ -60,7 +60,7 @@ async def data(request: Request, model: str, source: str, index: str) -> Respons
 @router.get("/{model}/{source}/{index}")
 async def show(request: Request, model: str, source: str, index: str) -> Response:
     fields = dict(request.query_params)
-    return await embeds.framed(request, lambda: _page(request, model, source, index, fields))
+    return await embeds.framed(request, lambda: page(request, model, source, index, fields))
 
 
 @router.post("/{model}/{source}/{index}")
@@ -69,18 +69,26 @@ async def attempt(request: Request, model: str, source: str, index: str) -> Resp
     fields = {**request.query_params, **await text_fields(request)}
     if templating.is_fragment(request):
         return await _fragment(request, model, source, index, fields)
-    return await embeds.framed(request, lambda: _page(request, model, source, index, fields, compute=True))
+    return await embeds.framed(request, lambda: page(request, model, source, index, fields, compute=True))
 
 
-async def _page(
-    request: Request, model: str, source: str, index: str, fields: Mapping[str, str], *, compute: bool = False
+async def page(
+    request: Request,
+    model: str,
+    source: str,
+    index: str,
+    fields: Mapping[str, str],
+    *,
+    compute: bool = False,
+    saved: str | None = None,
 ) -> Response:
+    """The whole page. `saved` is the saved view that it is opened from."""
     embed = embeds.parse(fields)
     async with database_of(request).session() as session:
         found, number = await _asked(session, model, source, index)
         view = await read_feature(session, found, number, context="snippet" if embed else _context(fields))
         text = await _text(session, found, fields)
-    context = _shown(request, view, fields, text)
+    context = _shown(request, view, fields, text, saved=saved)
     if compute:
         try:
             context |= await while_waited_for(request, _tried(request, view.stat, found, number, text))
@@ -104,7 +112,7 @@ async def _fragment(request: Request, model: str, source: str, index: str, field
         tried = await while_waited_for(request, _tried(request, stat, found, number, text))
     except Gone:
         return Response(status_code=NO_LONGER_WAITED_FOR)
-    context = {"here": here, "text": text, "asks": False, **tried}
+    context = {"here": here, "text": text, "asks": False, "keep": here + "/save", **tried}
     headers = {}
     if context["tried"] is not None and _fits_in_address(request, text):
         headers["HX-Replace-Url"] = address(request.scope, model, source, number, text=text)
@@ -140,11 +148,15 @@ async def _text(session: AsyncSession, source: SourceRow, fields: Mapping[str, s
     return "".join(tokens.pieces(kept, await tokens.texts(session, source.harvest.tokenizer_id, kept)))
 
 
-def _shown(request: Request, view: FeatureView, fields: Mapping[str, str], text: str) -> dict[str, Any]:
+def _shown(
+    request: Request, view: FeatureView, fields: Mapping[str, str], text: str, *, saved: str | None
+) -> dict[str, Any]:
     here = address(request.scope, view.model, view.source, view.index)
     breaks = fields.get("breaks", "") not in ("", "0", "no", "false")
     context = _context(fields)
     state = {"context": None if context == "snippet" else context, "breaks": "1" if breaks else None}
+
+    fitting = text if _fits_in_address(request, text) else None
 
     def other(**changed: str | None) -> str:
         """The same page shown in another way."""
@@ -152,7 +164,8 @@ def _shown(request: Request, view: FeatureView, fields: Mapping[str, str], text:
 
     return {
         "view": view,
-        "share": shared_feature(request, view, {**state, "text": text if _fits_in_address(request, text) else None}),
+        "share": shared_feature(request, view, state | {"text": fitting}, saved=saved),
+        "keep": None if saved else here + "/save",
         "model": view.model,
         "here": here,
         "data": here + ".json",
