@@ -34,7 +34,7 @@ def direction(stock: Stock, seed: int = 0) -> list[float]:
 def test_vectors_are_made_found_listed_and_deleted(stock: Stock, client: Any) -> None:
     values = direction(stock)
     made = client.NPVector.new("größer 猫 <b>", MODEL, 2, "hook_resid_post", values, default_steer_strength=12.5)
-    assert made.values == values
+    assert np.array_equal(np.array(made.values, np.float32), np.array(values, np.float32))
     assert (made.label, made.hook_name, made.default_steer_strength) == (
         "größer 猫 <b>", "blocks.2.hook_resid_post", 12.5,
     )  # fmt: skip
