@@ -15,7 +15,7 @@ from app.features import handing_on
 from app.features.reading import read_feature
 from app.share import drawing
 from app.share.kept import KeptCards
-from app.share.pages import opened
+from app.share.pages import pictured
 from app.store import sources
 from app.store.at_hand import database_of
 from app.web.cards import Card
@@ -29,7 +29,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/cards/s/{view_id}.png")
 async def of_view(request: Request, view_id: str) -> Response:
-    view, opener = await opened(request, view_id)
+    view, opener = await pictured(request, view_id)
     return await _picture(request, await opener.card(request, view))
 
 

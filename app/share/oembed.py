@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from app.features import handing_on
 from app.features.reading import read_feature
 from app.share import drawing
-from app.share.pages import opened
+from app.share.pages import pictured
 from app.store import sources
 from app.store.at_hand import database_of
 from app.web import embeds, hosts, sharing
@@ -73,7 +73,7 @@ async def oembed(request: Request) -> Response:
 async def _shared(request: Request, place: Place) -> Shared:
     match place.segments:
         case ("s", view_id):
-            view, opener = await opened(request, view_id)
+            view, opener = await pictured(request, view_id)
             return await opener.shared(request, view, place.query)
         case (model, "live"):
             live = request.app.state.openers["live"]

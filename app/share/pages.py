@@ -4,7 +4,7 @@ Rooms do not know each other, so each puts an opener for its kind into `app.stat
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -25,6 +25,11 @@ class Opener(Protocol):
     async def page(self, request: Request, view: View) -> Response: ...
 
     async def data(self, request: Request, view: View) -> Response: ...
+
+
+@runtime_checkable
+class Pictured(Opener, Protocol):
+    """Of pages that have cards and embeds."""
 
     async def card(self, request: Request, view: View) -> Card: ...
 
@@ -53,4 +58,11 @@ async def opened(request: Request, view_id: str) -> tuple[View, Opener]:
     opener = openers.get(view.kind)
     if opener is None:
         raise NotFound(f"Saved views of the kind {view.kind!r} cannot be opened by this version of Gemlens.")
+    return view, opener
+
+
+async def pictured(request: Request, view_id: str) -> tuple[View, Pictured]:
+    view, opener = await opened(request, view_id)
+    if not isinstance(opener, Pictured):
+        raise NotFound("Saved views of this kind have neither a card nor an embed.")
     return view, opener

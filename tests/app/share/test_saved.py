@@ -21,6 +21,11 @@ async def test_a_long_text_is_kept_with_its_feature_and_handed_on(world: World) 
         card = await client.get(f"/cards{view}.png")
         described = (await client.get("/oembed", params={"url": f"http://localhost{view}"})).json()
         empty = await client.post(f"{FEATURE}/save", data={"text": "  "})
+        async with world.database.raw() as connection:
+            await connection.execute(
+                "insert into saved_view (id, kind, form, body) values ('other', 'contrast', 1, '{}')"
+            )
+        without = [await client.get(path) for path in ("/cards/s/other.png", "/oembed?url=http://localhost/s/other")]
         beyond = await client.post(f"/{MODEL}/9-starter-res-64/64/save", data={"text": "a"})
     assert kept.status_code == 303
     assert view.startswith("/s/")
@@ -31,4 +36,5 @@ async def test_a_long_text_is_kept_with_its_feature_and_handed_on(world: World) 
     assert (data["source"], data["index"]) == ("9-starter-res-64", 6)
     assert card.headers["Content-Type"] == "image/png"
     assert f"{view}?embed=true" in described["html"]
+    assert [answer.status_code for answer in without] == [404, 404]
     assert (empty.status_code, beyond.status_code) == (400, 404)
