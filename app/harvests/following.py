@@ -59,8 +59,11 @@ async def _run(settings: Settings, order: Order, *, detach: bool, again: bool, s
     database = await Database.open(url=settings.database_url, home=settings.home, pool_size=4)
     try:
         sources = await harvest_job.known_sources(database, order)
-        if not again and (sentence := await _done_before(database, order, sources)) is not None:
-            return sentence
+        # Killed after its last source was shown, a job is still to end well.
+        if not again and await _waiting(database, order) is None:
+            sentence = await _done_before(database, order, sources)
+            if sentence is not None:
+                return sentence
         number = await _job(database, settings, order)
         if detach:
             return f"Job {number} waits for a worker; /jobs of a server shows how far it is."
@@ -108,15 +111,21 @@ def changed(place: str) -> float:
     return max(file.stat().st_mtime for file in (path, *path.rglob("*")))
 
 
+async def _waiting(database: Database, order: Order) -> int | None:
+    """The job of this order that waits or runs."""
+    async with database.session() as session:
+        waiting = await queries.waiting_job(session, harvest_job.NAME, {"order": order.as_json()})
+    return None if waiting is None else waiting[0]
+
+
 async def _job(database: Database, settings: Settings, order: Order) -> int:
     """The job of this order: one that waits or was paused goes on, else a new one."""
     arguments = {"order": order.as_json()}
     while True:
-        async with database.session() as session:
-            waiting = await queries.waiting_job(session, harvest_job.NAME, arguments)
+        waiting = await _waiting(database, order)
         if waiting is not None:
-            await progress.want(database, waiting[0], "run")
-            return waiting[0]
+            await progress.want(database, waiting, "run")
+            return waiting
         name = f"{harvest_job.NAME} {order.key} {queue_of(settings.home)}"
         made = await enqueue(database, harvest_job.NAME, queue=queue_of(settings.home), only_one=name, **arguments)
         if made is not None:

@@ -111,6 +111,15 @@ def test_the_same_again_is_said_to_be_done(harvested: tuple[Place, str]) -> None
     assert rows(place, "select count(*) from procrastinate_jobs where status = 'todo'") == [(0,)]
 
 
+def test_what_is_done_but_has_not_ended_goes_on(harvested: tuple[Place, str]) -> None:
+    """Killed after its last source was shown, it still has words to say and a folder to remove."""
+    place, _ = harvested
+    waits = place.run("--again", "--detach")
+    assert "waits for a worker" in waits.stdout
+    assert place.run("--detach").stdout == waits.stdout
+    rows(place, "delete from procrastinate_jobs where status = 'todo'")
+
+
 @pytest.mark.parametrize(
     "change",
     [
