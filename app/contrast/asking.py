@@ -9,7 +9,7 @@ from starlette.requests import Request
 from app.contrast import computing, keeping
 from app.contrast.question import Contrast, straightened
 from app.contrast.result import Result
-from app.contrast.sources import DIRECT_TOKENS, chosen, work
+from app.contrast.sources import DIRECT_TOKENS, PATIENT, chosen, work
 from app.web.house import House, house_of
 from app.web.patience import while_waited_for
 from inference.engine.protocol import Engine
@@ -38,7 +38,7 @@ async def answer(request: Request, model: str, asked: Contrast) -> Answered:
     asked = straightened(asked)
     read = chosen(asked, await house.catalogue.sources(model), model=model)
     given = await while_waited_for(request, computing.sized(asked, engine))
-    if work(given.tokens, read) > DIRECT_TOKENS:
+    if work(given.tokens, read) > DIRECT_TOKENS * (PATIENT if house.data is None else 1):
         if house.data is None:
             raise BadInput(
                 f"The two sets have {given.tokens:,} tokens, which {len(read)} sources take too long to read while a "

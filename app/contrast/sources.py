@@ -7,8 +7,10 @@ from app.web import sources
 from app.web.sources import InstalledSource
 from inference.errors import NotFound
 
-DIRECT_TOKENS = 6_000
+DIRECT_TOKENS = 2_000
 """Up to so many a page computes at once; more are a job."""
+PATIENT = 4
+"""So many times as many where there is no database, and therefore no job."""
 FEATURES_LIKE_A_PASS = 131_072
 """Encoding so many features takes about as long as the pass."""
 

@@ -1,5 +1,6 @@
 """A contrast as its page, its JSON and its tables show it: one record, made from what is kept and what is known."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -64,6 +65,8 @@ class Shown:
     source: str | None = None
     more_on: str | None = None
     significant: bool = False
+    by_p: bool = False
+    """In order of the p-value on all prompts, not of the ranking half."""
     first: int = 0
 
     def query(self, **changed: Any) -> dict[str, str | int | None]:
@@ -72,6 +75,7 @@ class Shown:
             "source": now.source,
             "more_on": now.more_on,
             "significant": 1 if now.significant else None,
+            "order": "p" if now.by_p else None,
             "first": now.first or None,
         }
 
@@ -139,6 +143,9 @@ def parse_shown(fields: Mapping[str, str]) -> Shown:
     more_on = fields.get("more_on", "").strip() or None
     if more_on not in (None, "a", "b"):
         raise BadInput(f"more_on={str(more_on)[:40]!r} is no set; write a or b.")
+    order = fields.get("order", "").strip()
+    if order not in ("", "p"):
+        raise BadInput(f"order={order[:40]!r} is no order of features; write p, or leave it out.")
     first = fields.get("first", "").strip() or "0"
     if not (first.isascii() and first.isdigit() and len(first) < 7):
         raise BadInput(f"first={first[:40]!r} is no number of a row; write a whole number from 0 upwards.")
@@ -146,19 +153,23 @@ def parse_shown(fields: Mapping[str, str]) -> Shown:
         source=fields.get("source", "").strip() or None,
         more_on=more_on,
         significant=fields.get("significant", "") not in ("", "0"),
+        by_p=order == "p",
         first=int(first),
     )
 
 
 def fitting(result: Result, shown: Shown) -> list[tuple[int, Found]]:
     """Kept features that fit, with their rank."""
-    return [
+    found = [
         (rank, row)
         for rank, row in enumerate(result.rows, 1)
         if (shown.source is None or row.source == shown.source)
         and (shown.more_on is None or row.more_on_a == (shown.more_on == "a"))
         and (not shown.significant or row.q <= 0.05)
     ]
+    if shown.by_p:
+        found.sort(key=lambda one: (one[1].p, -abs(math.inf if one[1].effect is None else one[1].effect)))
+    return found
 
 
 def outcome(

@@ -61,6 +61,8 @@ async def test_tables_hold_what_the_page_shows(world: World, engine: Planted, bo
         lines = (await browser.get(f"{CONTRAST}/{view}.csv")).text.splitlines()
         file = (await browser.get(f"{CONTRAST}/{view}.parquet")).content
         some = (await browser.get(f"/s/{view}.json?more_on=b&source={SOURCE}")).json()["outcome"]
+        by_p = (await browser.get(f"/s/{view}.json?order=p")).json()["outcome"]["rows"]
+        wrong = await browser.get(f"/s/{view}.json?order=luck")
     assert len(lines) == len(rows) + 1
     assert lines[1].startswith(f"1,{SOURCE},{PLANTED},a,1.0,1.0")
     table = pyarrow.parquet.read_table(io.BytesIO(file))
@@ -68,6 +70,8 @@ async def test_tables_hold_what_the_page_shows(world: World, engine: Planted, bo
     assert table.column("q").to_pylist() == [row["q"] for row in rows]
     assert b"5e5e5e" in table.schema.metadata[b"provenance"]
     assert body["a"][0].encode() in table.schema.metadata[b"asked"]
+    assert [row["p"] for row in by_p] == sorted(row["p"] for row in rows)
+    assert wrong.status_code == 400
     assert {row["more_on"] for row in some["rows"]} == {"b"}
     assert {row["source"] for row in some["rows"]} == {SOURCE}
     assert [row["rank"] for row in some["rows"]] == [
