@@ -4,7 +4,10 @@ import importlib
 import os
 import sys
 
-MODULES = ("foundation", "training", "harvest", "precision", "loading", "harvest_to_search", "search", "api", "pages", "browser")
+MODULES = (
+    "foundation", "training", "harvest", "precision", "loading", "harvest_to_search", "search", "api",
+    "pages", "browser",
+)  # fmt: skip
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Bulk loading by binary COPY, with types taken from the tables: minutes where the ORM takes an hour.
 
 Rows are sequences in the order of `columns`; arrays may be lists or numpy arrays, and a column of them is converted for
-some hundred rows at once. Everything happens in the caller's transaction, so that a shard's rows and its own row become visible
-together.
+some hundred rows at once. Everything happens in the caller's transaction, so that a shard's rows and its own row become
+visible together.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence

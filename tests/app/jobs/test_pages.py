@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import text
 
 from app.db.database import Database
-from app.jobs import progress
 from app.jobs.queue import enqueue
 from app.jobs.view import about, actions_of, state_of
 from app.main import create_app
