@@ -21,8 +21,8 @@ def downgrade() -> None:
 
 
 def _written(read: str) -> None:
-    """Rewrites the labels: a second for some hundred thousand. The column keeps its name and type, so code that is still
-    running reads it as before."""
+    """Rewrites the labels: a second for some hundred thousand. The column keeps its name and type, so code that is
+    still running reads it as before."""
     op.execute("-- squawk-ignore ban-drop-column\nalter table label drop column words")
     op.execute(
         "-- squawk-ignore adding-field-with-default\n"
