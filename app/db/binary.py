@@ -5,6 +5,7 @@ A feature's page reads some ten thousand token ids; parsed as text they would ta
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
+from weakref import WeakSet
 
 import numpy as np
 import psycopg
@@ -35,15 +36,31 @@ def _loader(wire: str) -> type[Loader]:
     return type("ArrayLoader", (_ArrayLoader,), {"items": np.dtype([("length", ">i4"), ("value", wire)])})
 
 
+_KEY = "driver's connection"
+_PREPARED: WeakSet[psycopg.AsyncConnection[Any]] = WeakSet()
 _LOADERS = {oid: _loader(wire) for oid, _, wire in ARRAYS.values()}
 
 
 async def fetch(session: AsyncSession, query: str, values: Mapping[str, Any] | None = None) -> Sequence[Any]:
     """The rows of a query with `%(name)s` parameters, as tuples, within the session's transaction."""
-    pooled = await (await session.connection()).get_raw_connection()
-    connection = cast(psycopg.AsyncConnection[Any], pooled.driver_connection)
+    connection = await _connection(session)
     async with connection.cursor(binary=True) as cursor:
-        for oid, loader in _LOADERS.items():
-            cursor.adapters.register_loader(oid, loader)
         await cursor.execute(query.encode(), values)
         return await cursor.fetchall()
+
+
+async def _connection(session: AsyncSession) -> psycopg.AsyncConnection[Any]:
+    """The driver's connection, remembered for the length of the transaction: asking SQLAlchemy for it takes as long as
+    a small query, and a page has ten."""
+    connection: psycopg.AsyncConnection[Any] | None
+    transaction, connection = session.info.get(_KEY, (None, None))
+    if connection is None or transaction is not session.sync_session.get_transaction():
+        pooled = await (await session.connection()).get_raw_connection()
+        connection = cast(psycopg.AsyncConnection[Any], pooled.driver_connection)
+        session.info[_KEY] = session.sync_session.get_transaction(), connection
+    if connection not in _PREPARED:
+        # Only what is read in binary is loaded otherwise; SQLAlchemy itself reads text.
+        for oid, loader in _LOADERS.items():
+            connection.adapters.register_loader(oid, loader)
+        _PREPARED.add(connection)
+    return connection
