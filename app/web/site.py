@@ -53,8 +53,10 @@ def site_of(request: Request) -> Site:
     ]
     model = house.settings.model if house.settings.model in house.engines else next(iter(house.engines), None)
     if model is not None:
-        there = path == f"/{model}/live"
-        places.insert(0, Place("Live", address(request.scope, model, "live"), there))
+        places[:0] = [
+            Place(title, address(request.scope, model, name), path == f"/{model}/{name}")
+            for name, title in (("live", "Live"), ("contrast", "Contrast"))
+        ]
     if house.data is None:
         places = [place for place in places if place.title not in ("Search", "Lists")]
     return Site(tuple(places), house.data is not None, VERSION)
