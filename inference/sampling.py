@@ -53,13 +53,10 @@ class SamplingPlan:
 
 
 def draw(logits: Tensor, *, temperature: float, min_p: float, generator: torch.Generator) -> Tensor:
-    """One token id per row of [B, V]. The exponential race draws from the softmax without a cumulative sum; who is
-    too unlikely to be drawn does not run in it, though the numbers are dealt to all."""
-    race = torch.empty(logits.shape, device=logits.device).exponential_(generator=generator)
-    if min_p == 0:
-        return _won((logits.float() / temperature).softmax(dim=-1), race)
+    """One token id per row of [B, V], with one random number each: where it falls among the chances of the tokens that
+    are likely enough, laid end to end in order of id. Few are, so all else is done on those few."""
     best = logits.amax(dim=-1, keepdim=True).float()
-    floor = best / temperature + math.log(min_p)
+    floor = best / temperature + (math.log(min_p) if min_p > 0 else -torch.inf)
     # A little lower than asked: rounding is left to the exact comparison of the few that remain.
     near = (floor * temperature - 1e-3 * best.abs().clamp_min(1)).to(logits.dtype)
     rows, columns = torch.nonzero(logits >= near, as_tuple=True)
@@ -67,16 +64,12 @@ def draw(logits: Tensor, *, temperature: float, min_p: float, generator: torch.G
     places = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
     scaled = floor.new_full((len(logits), int(counts.max())), -torch.inf)
     scaled[rows, places] = logits[rows, columns].float() / temperature
-    times = torch.ones_like(scaled)
-    times[rows, places] = race[rows, columns]
     tokens = torch.zeros(scaled.shape, dtype=torch.int64, device=rows.device)
     tokens[rows, places] = columns
-    won = _won(scaled.masked_fill(scaled < floor, -torch.inf).softmax(dim=-1), times)
-    return tokens.gather(1, won[:, None])[:, 0]
-
-
-def _won(chances: Tensor, times: Tensor) -> Tensor:
-    return (chances / times.clamp_min(1e-30)).argmax(dim=-1)
+    ends = scaled.masked_fill(scaled < floor, -torch.inf).softmax(dim=-1).double().cumsum(dim=-1)
+    thrown = torch.rand((len(logits), 1), dtype=torch.float64, device=logits.device, generator=generator)
+    won = torch.searchsorted(ends, thrown * ends[:, -1:], right=True).clamp_max(ends.shape[1] - 1)
+    return tokens.gather(1, won)[:, 0]
 
 
 @torch.no_grad()
