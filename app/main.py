@@ -16,6 +16,8 @@ from starlette.responses import Response
 
 from app.access import pages as access_pages
 from app.access.gate import Gate
+from app.api import activations as api_activations
+from app.api import pages as api_pages
 from app.catalogue import api as catalogue_api
 from app.contrast import api as contrast_api
 from app.contrast import pages as contrast_pages
@@ -150,6 +152,8 @@ def create_app(
         jobs_pages,
         catalogue_api,
         exchange_routes,
+        api_activations,
+        api_pages,
         share_pages,
         share_cards,
         share_oembed,
@@ -166,6 +170,7 @@ def create_app(
         home_pages,
     ):
         app.include_router(room.router)
+    app.include_router(api_pages.nowhere)
     # A source's pages take any two words, so they come last.
     for reading in (features_saved, features_vectors, features_plots, features_pages, features_source):
         app.include_router(reading.router, dependencies=[Depends(known_model)])

@@ -70,7 +70,7 @@ RULES = (
         "compute",
         "POST",
         "/api/activation/new /api/activation/source /api/search-all /api/search-topk-by-token /api/tokenize "
-        "/api/cossim /api/steer /api/steer-chat /api/steer-logits /api/lens/prompt /api/graph/tokenize "
+        "/api/cossim /api/activations.parquet /api/steer /api/steer-chat /api/steer-logits /api/lens/prompt /api/graph/tokenize "
         "/api/graph/generate /api/graph/parse-chat-prompt /api/similarity-matrix-pred",
     ),
     Rule(
@@ -79,7 +79,13 @@ RULES = (
         "/api/list/** /api/bookmark/** /api/comment/** /api/vector/new /api/vector/delete /api/explanation/** "
         "/api/activation/upload-batch /api/feature/upload-batch /api/graph/** /api/lens/share",
     ),
-    Rule("admin", "POST", "/api/model/new /api/source-set/new /api/source/new /api/source-release/new /api/admin/**"),
+    Rule(
+        "admin",
+        "POST",
+        "/api/model/new /api/source-set/new /api/source-set/new-admin /api/source/new /api/source-release/new /api/admin/**",
+    ),
+    # What is nowhere below /api is told to whoever may read.
+    Rule("read", "POST", "/api/{}"),
     # Neuronpedia's inference wire.
     Rule("compute", "POST", "/v1/**"),
     # Long work belongs to who runs the server.

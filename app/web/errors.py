@@ -36,6 +36,7 @@ CODES: dict[int, str] = {
     422: "bad_request",
     429: "busy",
     500: "internal",
+    501: "not_implemented",
     503: "unavailable",
 }
 
@@ -49,6 +50,7 @@ SENTENCES: dict[int, str] = {
     422: "Something in this request is not of the form that is needed.",
     429: "Too many requests are waiting. Try again in a moment.",
     500: "Something went wrong on the server.",
+    501: "This is not here yet.",
     503: "This cannot be answered now. Try again in a moment.",
 }
 """What is said where the code that failed did not say it better."""

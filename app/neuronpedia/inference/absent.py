@@ -1,11 +1,13 @@
 """Routes of the wire that are not here yet, each with a sentence that says so."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.neuronpedia.web.answers import Failed
 from app.web import errors
 from inference.errors import NotFound
 
@@ -27,7 +29,7 @@ ABSENT: Mapping[str, str] = {
     "initialize": "Models are not exchanged while a server runs: start it with another --model.",
 }
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(tags=["not here"])
 
 
 def _refusal(sentence: str) -> Callable[[Request], Awaitable[Response]]:
@@ -38,8 +40,14 @@ def _refusal(sentence: str) -> Callable[[Request], Awaitable[Response]]:
 
 
 for path, sentence in ABSENT.items():
-    for written in (f"/v1/{path}", f"/v1/{path}/"):
-        router.add_api_route(written, _refusal(sentence), methods=["GET", "POST"])
+    refuse = _refusal(sentence)
+    shown: dict[int | str, dict[str, Any]] = {501: {"model": Failed, "description": sentence}}
+    router.add_api_route(
+        f"/v1/{path}", refuse, methods=["POST"], status_code=501, response_model=Failed, responses=shown,
+        summary=sentence, name=path,
+    )  # fmt: skip
+    router.add_api_route(f"/v1/{path}", refuse, methods=["GET"], include_in_schema=False)
+    router.add_api_route(f"/v1/{path}/", refuse, methods=["GET", "POST"], include_in_schema=False)
 
 
 async def nothing(path: str) -> Response:
@@ -47,4 +55,4 @@ async def nothing(path: str) -> Response:
     raise NotFound(f"There is no /v1/{path[:80]} here, or it is asked with another method, POST or GET.")
 
 
-router.add_api_route("/v1/{path:path}", nothing, methods=["GET", "POST"])
+router.add_api_route("/v1/{path:path}", nothing, methods=["GET", "POST"], include_in_schema=False)

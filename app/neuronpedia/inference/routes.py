@@ -122,6 +122,8 @@ async def single(request: Request, asked: questions.SingleAsked) -> Response:
 
 @post("/activation/single-batch", tellings.SingleBatch)
 async def single_batch(request: Request, asked: questions.SingleBatchAsked) -> Response:
+    """One feature, or a vector of one's own, over several texts."""
+
     async def work() -> dialect.Told:
         results = await _singles(served(house_of(request), asked.model), asked, asked.prompts)
         return tellings.SingleBatch.model_construct(results=results)
@@ -175,6 +177,8 @@ async def all_(request: Request, asked: questions.AllAsked) -> Response:
 
 @post("/activation/all-batch", tellings.AllBatch)
 async def all_batch(request: Request, asked: questions.AllBatchAsked) -> Response:
+    """The strongest features of a source set over several texts, of each by itself."""
+
     async def work() -> dialect.Told:
         results = await _alls(served(house_of(request), asked.model), asked, asked.prompts)
         return tellings.AllBatch.model_construct(results=results)
@@ -228,6 +232,8 @@ async def topk_by_token(request: Request, asked: questions.TopKAsked) -> Respons
 
 @post("/activation/topk-by-token-batch", tellings.TopKBatch)
 async def topk_by_token_batch(request: Request, asked: questions.TopKBatchAsked) -> Response:
+    """The strongest features of a source at each token of several texts."""
+
     async def work() -> dialect.Told:
         results = await _tops(served(house_of(request), asked.model), asked, asked.prompts)
         return tellings.TopKBatch.model_construct(results=results)

@@ -52,7 +52,7 @@ router = APIRouter(prefix="/api", tags=["not here"])
 
 def _refusing(sentence: str) -> Callable[[Request], Awaitable[Response]]:
     async def refuse(request: Request) -> Response:
-        return errors.response(request, errors.Problem(501, "not_here", sentence))
+        return errors.response(request, errors.Problem(501, "not_implemented", sentence))
 
     return refuse
 

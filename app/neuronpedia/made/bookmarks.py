@@ -18,7 +18,7 @@ router = APIRouter(prefix="/api", tags=["lists"])
 
 @post(router, "/bookmark/add", Bookmark)
 async def add(request: Request, asked: FeatureAsked) -> Response:
-    """A feature with a star already keeps it."""
+    """Gives a feature a star. One that has a star already keeps it."""
     who = principal.current(request)
     async with database_of(request).session() as session:
         name = shelves.checked(asked.named())
@@ -34,6 +34,7 @@ async def add(request: Request, asked: FeatureAsked) -> Response:
 
 @post(router, "/bookmark/delete", Bookmark)
 async def delete(request: Request, asked: FeatureAsked) -> Response:
+    """Takes a feature's star away."""
     who = principal.current(request)
     async with database_of(request).session() as session:
         stars = await shelves.stars(session, who)
@@ -44,7 +45,7 @@ async def delete(request: Request, asked: FeatureAsked) -> Response:
 
 @post(router, "/user/bookmarks", list[Bookmark])
 async def bookmarks(request: Request) -> Response:
-    """The newest first."""
+    """One's stars, the newest first."""
     who = principal.current(request)
     async with database_of(request).session() as session:
         stars = await shelves.stars(session, who)

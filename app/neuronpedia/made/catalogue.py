@@ -66,6 +66,7 @@ async def model_get(request: Request, asked: ModelAsked) -> Response:
 
 @post(router, "/model/list", list[ModelTold])
 async def model_list(request: Request) -> Response:
+    """The models that are installed or served."""
     async with database_of(request).session() as session:
         models = await session.scalars(select(Model).order_by(Model.id))
         shelved = [await _shelved(request, session, model) for model in models]

@@ -43,6 +43,7 @@ class WholeList(ListTold):
 
 @post(router, "/new", NewListTold)
 async def new(request: Request, asked: NewList) -> Response:
+    """Makes an empty list."""
     async with database_of(request).session() as session:
         made = await shelves.make(
             session,
@@ -58,7 +59,7 @@ async def new(request: Request, asked: NewList) -> Response:
 
 @post(router, "/new-with-features", ListWithAddress)
 async def new_with_features(request: Request, asked: NewListWithFeatures) -> Response:
-    """A list of features in their order, each once. Those that are not here are kept by name."""
+    """Makes a list of features in their order, each once. Those that are not here are kept by name."""
     who = principal.current(request)
     async with database_of(request).session() as session:
         made = await shelves.make(
@@ -72,7 +73,7 @@ async def new_with_features(request: Request, asked: NewListWithFeatures) -> Res
 
 @post(router, "/add-features", list[ListsOnNeurons])
 async def add_features(request: Request, asked: FeaturesToAdd) -> Response:
-    """All of them or none: a feature that is in the list already, or not on this server, is named."""
+    """Adds features to a list. All of them or none: a feature that is in the list already, or not on this server, is named."""
     who = principal.current(request)
     async with database_of(request).session() as session:
         some = [shelves.checked(one.named(one.description)) for one in asked.featuresToAdd]
@@ -86,6 +87,7 @@ async def add_features(request: Request, asked: FeaturesToAdd) -> Response:
 
 @post(router, "/remove", ListsOnNeurons)
 async def remove(request: Request, asked: ListFeature) -> Response:
+    """Takes a feature out of a list."""
     who = principal.current(request)
     async with database_of(request).session() as session:
         made = await shelves.find(session, who, asked.listId)
@@ -96,7 +98,7 @@ async def remove(request: Request, asked: ListFeature) -> Response:
 
 @post(router, "/edit-feature", ListsOnNeurons)
 async def edit_feature(request: Request, asked: NotedListFeature) -> Response:
-    """Changes the note."""
+    """Changes the note of a feature in a list."""
     who = principal.current(request)
     async with database_of(request).session() as session:
         made = await shelves.find(session, who, asked.listId)
@@ -107,6 +109,7 @@ async def edit_feature(request: Request, asked: NotedListFeature) -> Response:
 
 @post(router, "/update", ListTold)
 async def update(request: Request, asked: ListChange) -> Response:
+    """Changes a list's name, description or text to try; what is left out stays."""
     async with database_of(request).session() as session:
         made = await shelves.change(
             session,
@@ -121,6 +124,7 @@ async def update(request: Request, asked: ListChange) -> Response:
 
 @post(router, "/delete", bool)
 async def delete(request: Request, asked: ListAsked) -> Response:
+    """Removes a list for good."""
     async with database_of(request).session() as session:
         await shelves.remove(session, principal.current(request), asked.listId)
     return answer(True)
@@ -128,7 +132,7 @@ async def delete(request: Request, asked: ListAsked) -> Response:
 
 @post(router, "/list", list[ListTold])
 async def list_(request: Request) -> Response:
-    """One's own, the one changed last first; at home all that were made here."""
+    """One's own lists, the one changed last first; at home all that were made here."""
     async with database_of(request).session() as session:
         owned = await shelves.owned(session, principal.current(request))
     return answer([ListTold.of(made) for made in owned])

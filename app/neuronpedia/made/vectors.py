@@ -68,7 +68,7 @@ async def get_one(request: Request, asked: SourceFeatureAsked) -> Response:
 
 @post(router, "/list-owned", OwnVectors)
 async def list_owned(request: Request) -> Response:
-    """One's own, the newest first; at home all that were made here."""
+    """One's own vectors, the newest first; at home all that were made here."""
     async with database_of(request).session() as session:
         owned = await vectors.owned(session, principal.current(request))
     return answer(OwnVectors(vectors=[_told(vector) for vector in owned]))
@@ -76,7 +76,7 @@ async def list_owned(request: Request) -> Response:
 
 @post(router, "/delete", Message)
 async def delete(request: Request, asked: SourceFeatureAsked) -> Response:
-    """For good. Lists that hold it say that it is gone."""
+    """Removes a vector for good. Lists that hold it say that it is gone."""
     who = principal.current(request)
     async with database_of(request).session() as session:
         vector = await vectors.named(session, who, model=asked.modelId, source=asked.source, index=str(asked.index))

@@ -44,7 +44,7 @@ class Place:
 
 @post(router, "/search", answers.Explanations)
 async def in_layers(request: Request, asked: questions.InLayersAsked) -> Response:
-    """Of some sources of a model."""
+    """Labels near a query in meaning, of some sources of a model."""
 
     async def places(session: AsyncSession) -> list[Place]:
         for name in dict.fromkeys(asked.layers):
@@ -57,7 +57,7 @@ async def in_layers(request: Request, asked: questions.InLayersAsked) -> Respons
 
 @post(router, "/search-model", answers.Explanations)
 async def in_model(request: Request, asked: questions.InModelAsked) -> Response:
-    """Of all sources of a model."""
+    """Labels near a query in meaning, of all sources of a model."""
 
     async def places(session: AsyncSession) -> list[Place]:
         every = await _places(session, current(request))
@@ -72,7 +72,7 @@ async def in_model(request: Request, asked: questions.InModelAsked) -> Response:
 
 @post(router, "/search-release", answers.Explanations)
 async def in_release(request: Request, asked: questions.InReleaseAsked) -> Response:
-    """Of all source sets of a release, in every model."""
+    """Labels near a query in meaning, of all source sets of a release, in every model."""
 
     async def places(session: AsyncSession) -> list[Place]:
         every = await _places(session, current(request))
@@ -87,7 +87,7 @@ async def in_release(request: Request, asked: questions.InReleaseAsked) -> Respo
 
 @post(router, "/search-all", answers.Explanations)
 async def everywhere(request: Request, asked: ExplanationsAsked) -> Response:
-    """Of everything that is installed."""
+    """Labels near a query in meaning, of everything that is installed."""
 
     async def places(session: AsyncSession) -> list[Place]:
         return await _places(session, current(request))

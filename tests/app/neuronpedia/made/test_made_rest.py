@@ -143,7 +143,7 @@ async def test_what_is_not_here_says_so(house: House) -> None:
     for sentence, paths in BY_SENTENCE.items():
         for path in paths.split():
             told = await house.api(path, {"anything": 1}, status=501)
-            assert told == {"error": "not_here", "message": sentence}
+            assert told == {"error": "not_implemented", "message": sentence}
             assert (await house.client.post(f"/api/{path}/")).status_code == 501
     assert (await house.client.get(f"/api/graph/{MODEL}/some-slug")).status_code == 501
     unknown = await house.client.post("/api/nothing/of-this")
