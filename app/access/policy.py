@@ -70,8 +70,8 @@ RULES = (
         "compute",
         "POST",
         "/api/activation/new /api/activation/source /api/search-all /api/search-topk-by-token /api/tokenize "
-        "/api/cossim /api/activations.parquet /api/steer /api/steer-chat /api/steer-logits /api/lens/prompt /api/graph/tokenize "
-        "/api/graph/generate /api/graph/parse-chat-prompt /api/similarity-matrix-pred",
+        "/api/cossim /api/activations.parquet /api/steer /api/steer-chat /api/steer-logits /api/lens/prompt "
+        "/api/graph/tokenize /api/graph/generate /api/graph/parse-chat-prompt /api/similarity-matrix-pred",
     ),
     Rule(
         "write",
@@ -82,7 +82,8 @@ RULES = (
     Rule(
         "admin",
         "POST",
-        "/api/model/new /api/source-set/new /api/source-set/new-admin /api/source/new /api/source-release/new /api/admin/**",
+        "/api/model/new /api/source-set/new /api/source-set/new-admin /api/source/new "
+        "/api/source-release/new /api/admin/**",
     ),
     # What is nowhere below /api is told to whoever may read.
     Rule("read", "POST", "/api/{}"),

@@ -116,12 +116,11 @@ def _route(method: str, path: str, operation: Mapping[str, Any], schemas: Mappin
         )
         for one in operation.get("parameters", ())
     )
-    content = operation.get("requestBody", {}).get("content", {})
-    body_type, media = next(iter(content.items()), ("", {}))
+    body_type, media = _first(operation.get("requestBody", {}))
     example = media.get("example")
     body = example if isinstance(example, str) or example is None else written(example)
     address = _address(path, operation.get("parameters", ()))
-    answer_kind, answer = next(iter(operation["responses"].get("200", {}).get("content", {}).items()), ("", {}))
+    answer_kind, answer = _first(operation["responses"].get("200", {}))
     about = " ".join(operation.get("description", "").split())
     sentence = first_sentence(about) if about else operation["summary"]
     return Route(
@@ -144,6 +143,13 @@ def _route(method: str, path: str, operation: Mapping[str, Any], schemas: Mappin
         curl=curl(method, server + address, body, body_type),
         python=python(method, server + address, body, body_type),
     )
+
+
+def _first(told: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The first form that a body has, and what is said of it."""
+    for kind, media in told.get("content", {}).items():
+        return kind, media
+    return "", {}
 
 
 def _address(path: str, parameters: Any) -> str:

@@ -31,7 +31,8 @@ async def latent_decoder(
     path: Annotated[str, Query(min_length=1, max_length=400, description="A folder in it, or a file in that folder.")],
     index: Annotated[int, Query(ge=0, lt=10**9)],
 ) -> Response:
-    """The decoder row of a latent, by its dictionary's folder on the hub; of unit length, as all directions here. Only dictionaries that are installed can be read."""
+    """The decoder row of a latent, by its dictionary's folder on the hub. It has unit length, as all directions here.
+    Only dictionaries that are installed can be read."""
     house = house_of(request)
     found = await _installed(house, repo.strip("/"), _folder(path))
     if index >= found.width:

@@ -73,7 +73,8 @@ async def new_with_features(request: Request, asked: NewListWithFeatures) -> Res
 
 @post(router, "/add-features", list[ListsOnNeurons])
 async def add_features(request: Request, asked: FeaturesToAdd) -> Response:
-    """Adds features to a list. All of them or none: a feature that is in the list already, or not on this server, is named."""
+    """Adds features to a list. All of them or none: a feature that is in the list already, or not on this server, is
+    named."""
     who = principal.current(request)
     async with database_of(request).session() as session:
         some = [shelves.checked(one.named(one.description)) for one in asked.featuresToAdd]
