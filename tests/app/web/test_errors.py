@@ -28,8 +28,9 @@ def app_that_fails() -> FastAPI:
 
     for name, handler in (("unforeseen", unforeseen), ("on/{kind}", on_purpose), ("typed", typed)):
         path = f"/fail/deep/down/{name}"
-        app.add_api_route(path, handler)
-        app.add_api_route(f"/api{path}", handler)
+        for address in (path, f"/api{path}"):
+            app.add_api_route(address, handler)
+            app.router.routes.insert(0, app.router.routes.pop())  # before what answers for unknown addresses
     return app
 
 

@@ -52,7 +52,7 @@ def test_an_engine_that_is_away_is_told_and_does_not_matter() -> None:
 def test_metrics_name_routes_and_never_what_people_asked() -> None:
     with client(make_app()) as browser:
         browser.get(f"/{MODEL}/live?text=secret")
-        browser.get("/secret/of/nobody")
+        browser.get("/secret/of/nobody/at/all")
         browser.request("SECRET", "/")
         text = browser.get("/metrics").text
     assert "secret" not in text.lower()
