@@ -5,7 +5,8 @@ const MOST = 20000;
 
 function shown(text) {
   try {
-    text = JSON.stringify(JSON.parse(text), null, 1);
+    // Lists of plain values stand on one line.
+    text = JSON.stringify(JSON.parse(text), null, 1).replace(/\[\n\s+([^[\]{}]*?)\n\s*\]/g, (_, inner) => `[${inner.replace(/\n\s*/g, " ")}]`);
   } catch {
     // Not JSON: as it came.
   }

@@ -237,12 +237,14 @@ def kind_of(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(map(str, schema["enum"]))
     if schema.get("type") == "array":
-        return f"list of {kind_of(schema.get('items', {}), schemas)}"
+        inner = kind_of(schema.get("items", {}), schemas)
+        return f"list of {_SEVERAL.get(inner, inner)}"
     return _WORDS.get(str(schema.get("type")), "anything")
 
 
 _WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "null": "null",
           "object": "object"}  # fmt: skip
+_SEVERAL = {"text": "texts", "whole number": "whole numbers", "number": "numbers", "object": "objects"}
 
 
 def _meant(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -19,14 +19,21 @@ class Asked(BaseModel):
     """A request's body. Types are strict, as they are there: `"5"` is no number."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, strict=True, frozen=True, allow_inf_nan=False
+        alias_generator=to_camel,
+        populate_by_name=True,
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
     )
 
 
 class Told(BaseModel):
     """A part of an answer. Made by `of`, without a second look at every number."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, use_attribute_docstrings=True
+    )
 
 
 def speaks_snake_case(user_agent: str) -> bool:

@@ -2,17 +2,31 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from app.store.shelves import Named
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-Text = Annotated[str, Field(max_length=20_000)]
-Index = Annotated[str, Field(min_length=1, max_length=40)] | Annotated[int, Field(ge=0, lt=10**9)]
+
+def _storable(text: str) -> str:
+    """The database holds neither."""
+    if "\0" in text:
+        raise PydanticCustomError("wrong", "No text holds a NUL character.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("wrong", "A text cannot hold half a character (a lone surrogate).") from None
+    return text
+
+
+Storable = AfterValidator(_storable)
+Name = Annotated[str, Field(min_length=1, max_length=200), Storable]
+Text = Annotated[str, Field(max_length=20_000), Storable]
+Index = Annotated[str, Field(min_length=1, max_length=40), Storable] | Annotated[int, Field(ge=0, lt=10**9)]
 
 
 class Asked(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class FeatureAsked(Asked):

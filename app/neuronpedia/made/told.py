@@ -18,7 +18,7 @@ Visibility = Literal["PUBLIC", "UNLISTED", "PRIVATE"]
 
 
 class Told(BaseModel):
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, protected_namespaces=(), use_attribute_docstrings=True)
 
 
 class User(Told):

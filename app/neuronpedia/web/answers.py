@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Told(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 class Model(Told):
