@@ -65,5 +65,5 @@ class Parsed(HTMLParser):
         return [
             str(attributes.get("class"))
             for tag, attributes in self.elements
-            if tag == "label" and "for" not in attributes
+            if tag == "label" and "class" in attributes
         ]

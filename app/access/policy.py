@@ -47,8 +47,8 @@ RULES = (
     Rule(
         "read",
         READING,
-        "/ /.json /tour /tour.* /{} /{}.* /{}/** /search /search.* /search/** /search-explanations /quick-list "
-        "/lists /lists.* /lists/** "
+        "/ /.json /tour /tour.* /{} /{}.* /{}/** /search /search.* /search/** /search-explanations "
+        "/quick-list /quick-list.* /lists /lists.* /lists/** "
         "/s/** /cards/** /oembed /oembed.* /embed/** /jobs /jobs.* /jobs/** "
         "/training /training.* /training/** /api /api.* /api/** /v1/**",
     ),
