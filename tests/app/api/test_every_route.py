@@ -59,7 +59,7 @@ async def served(web: Web) -> AsyncIterator[str]:
 
 def look(operation: Any, mode: Any, url: str, session: requests.Session, *, examples: int) -> None:
     @hypothesis.settings(
-        max_examples=examples, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+        max_examples=examples, deadline=None, database=None, derandomize=examples == FEW, phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @hypothesis.given(case=operation.as_strategy(mode))
