@@ -78,7 +78,7 @@ def state_of(status: str, wanted: str) -> State:
             return "done"
         case "failed", _:
             return "failed"
-        case ("cancelled" | "aborted" | "aborting"), _:
+        case (("cancelled" | "aborted" | "aborting"), _):
             return "cancelled"
         case _, "cancel":
             return "cancelling"
