@@ -14,10 +14,9 @@ from tests.inference.harvest.asking import ask, results
 
 pytestmark = [pytest.mark.soak, pytest.mark.filterwarnings("default"), pytest.mark.timeout(500)]
 
-ray: Any = pytest.importorskip("ray", reason="pip install 'gemlens[ray]'")
-
 
 def test_a_node_that_is_killed_midway_changes_nothing_about_the_result(tmp_path: Path, tiny: Checkpoint) -> None:
+    import ray
     from ray.cluster_utils import Cluster
 
     plain, shared = tmp_path / "plain", tmp_path / "shared"
