@@ -75,13 +75,16 @@
     if (!number || number.parentElement.querySelector("[type=range]")) return;
     const slider = Object.assign(document.createElement("input"), { type: "range", min: -2, max: 2, step: 0.25 });
     slider.setAttribute("aria-label", "Hide features that fire often, as a slider");
+    let settled;
     const show = () => { slider.value = number.value ? Math.log10(Number(number.value)) : 2; };
     slider.addEventListener("input", () => {
       number.value = slider.value === "2" ? "" : Number((10 ** slider.value).toPrecision(2));
     });
     slider.addEventListener("change", (event) => {
       event.stopPropagation();
-      number.dispatchEvent(new Event("change", { bubbles: true }));
+      // Arrow keys change it step by step: what they end at is asked for once, before the answer replaces it.
+      clearTimeout(settled);
+      settled = setTimeout(() => number.dispatchEvent(new Event("change", { bubbles: true })), 400);
     });
     number.addEventListener("input", show);
     show();

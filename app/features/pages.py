@@ -120,8 +120,8 @@ async def _fragment(request: Request, model: str, source: str, index: str, field
 
 
 async def _asked(session: AsyncSession, model: str, source: str, index: str) -> tuple[SourceRow, int]:
-    number = sources.check_number(index)
     found = await sources.find(session, model, source)
+    number = sources.check_number(index)
     found.check_index(number)
     return found, number
 

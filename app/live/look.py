@@ -340,10 +340,14 @@ def _check_tokens(question: Question, length: int) -> None:
 
 
 async def _or_none(asking: Awaitable[Any]) -> Any:
-    """The answer, or None where the engine would have to be asked for it and must not be."""
+    """The answer, or None where the engine must not be asked for it, or has no place for it now."""
     try:
         return await asking
     except NotAnswered:
+        return None
+    except EngineError as error:
+        if error.failure.kind != "busy":
+            raise
         return None
 
 

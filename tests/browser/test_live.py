@@ -29,7 +29,7 @@ def token(page: Page, number: int):  # type: ignore[no-untyped-def]
 
 
 def ask(page: Page, text: str) -> None:
-    page.get_by_label("Text", exact=True).fill(text)
+    page.get_by_role("textbox", name="Text", exact=True).fill(text)
     page.get_by_role("button", name="Show features").click()
     expect(page.locator("#tokens")).to_be_visible()
 
@@ -104,7 +104,7 @@ def test_a_shared_link_shows_the_same(opened: Watched) -> None:
     expect(other.locator("#detail h2")).to_contain_text("token 5")
     assert other.locator("#answer").inner_text() == page.locator("#answer").inner_text()
     assert heats(other) == heats(page)
-    assert other.get_by_label("Text", exact=True).input_value() == TEXT
+    assert other.get_by_role("textbox", name="Text", exact=True).input_value() == TEXT
 
 
 def test_a_link_from_elsewhere_comes_at_once_and_then_asks_by_itself(opened: Watched, site: Site) -> None:
@@ -123,7 +123,7 @@ def test_going_back_shows_the_question_before(opened: Watched) -> None:
     expect(page.locator(".tokens")).to_contain_text("second")
     page.go_back()
     expect(page.locator(".tokens")).to_contain_text("first")
-    expect(page.get_by_label("Text", exact=True)).to_have_value("The first text.")
+    expect(page.get_by_role("textbox", name="Text", exact=True)).to_have_value("The first text.")
     page.go_forward()
     expect(page.locator(".tokens")).to_contain_text("second")
 
@@ -131,7 +131,7 @@ def test_going_back_shows_the_question_before(opened: Watched) -> None:
 def test_everything_is_reached_without_javascript(opened: Watched) -> None:
     page = opened(java_script_enabled=False)
     page.goto("/")
-    page.get_by_label("Text", exact=True).fill("Read without scripts.")
+    page.get_by_role("textbox", name="Text", exact=True).fill("Read without scripts.")
     page.get_by_role("button", name="Show features").click()
     page.get_by_role("button", name="Compute").click()
     expect(page.locator("#tokens")).to_be_visible()
@@ -173,10 +173,10 @@ def test_a_text_that_is_too_long_stays_in_its_box_beside_the_sentence(opened: Wa
     site.engine.failure = EngineError("too_long", "The text has 2,000 tokens; 1,024 is the most.")
     page = opened()
     page.goto(LIVE)
-    page.get_by_label("Text", exact=True).fill("very long")
+    page.get_by_role("textbox", name="Text", exact=True).fill("very long")
     page.get_by_role("button", name="Show features").click()
     expect(page.locator("#answer")).to_contain_text("1,024 is the most")
-    expect(page.get_by_label("Text", exact=True)).to_have_value("very long")
+    expect(page.get_by_role("textbox", name="Text", exact=True)).to_have_value("very long")
 
 
 def test_keys_reach_the_box_and_send_it(opened: Watched) -> None:
@@ -185,7 +185,7 @@ def test_keys_reach_the_box_and_send_it(opened: Watched) -> None:
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("/")
-    expect(page.get_by_label("Text", exact=True)).to_be_focused()
+    expect(page.get_by_role("textbox", name="Text", exact=True)).to_be_focused()
     page.keyboard.type("a/b")
     page.keyboard.press("Control+Enter")
     expect(page.locator(".tokens")).to_contain_text("a/b")

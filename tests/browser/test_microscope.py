@@ -141,7 +141,7 @@ def test_the_map_can_be_of_one_set(opened: Watched) -> None:
 def test_a_chat_is_written_turn_by_turn(opened: Watched, scripts: bool) -> None:
     page = opened(java_script_enabled=scripts)
     page.goto(LIVE)
-    page.get_by_label("Text", exact=True).fill("Hello")
+    page.get_by_role("textbox", name="Text", exact=True).fill("Hello")
     page.get_by_text("Chat, map, order, comparison").click()
     page.get_by_role("button", name="Write a chat").click()
     expect(page.get_by_label("What turn 1 says")).to_have_value("Hello")

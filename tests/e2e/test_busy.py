@@ -22,12 +22,13 @@ async def engine(server: Server) -> EngineClient:
 async def test_a_full_line_is_told_to_come_back_and_those_with_a_place_are_answered(
     server: Server, source: str, engine: EngineClient
 ) -> None:
-    # While the device is lent nothing leaves the line, so that how many it takes shows exactly.
+    # While the device is lent nothing leaves the line, so that how many it takes shows exactly. With a token chosen a
+    # page asks one thing at a time.
     async with engine, httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=30) as people:
         await engine.ask(Lease(holder="test", seconds=20))
         texts = [f"text {number} of many" for number in range(ASKING)]
         asking = [
-            asyncio.create_task(people.get(f"/{MODEL}/live.json", params={"text": text, "source": source}))
+            asyncio.create_task(people.get(f"/{MODEL}/live.json", params={"text": text, "source": source, "token": 1}))
             for text in texts
         ]
         told: list[httpx2.Response] = []
