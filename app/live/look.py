@@ -128,7 +128,7 @@ class Look:
         answer, early = await _both(
             ask(_top(question.prompt, among.asked)),
             # Without a chosen token the guesses need nothing that has to be known first: they share the pass.
-            _or_none(ask(_following(question, None))) if question.token is None else _none(),
+            _unless_busy(_or_none(ask(_following(question, None)))) if question.token is None else _none(),
         )
         prompt = answer.prompts[0]
         _check_tokens(question, len(prompt.tokens.pieces))
@@ -340,11 +340,17 @@ def _check_tokens(question: Question, length: int) -> None:
 
 
 async def _or_none(asking: Awaitable[Any]) -> Any:
-    """The answer, or None where the engine must not be asked for it, or has no place for it now."""
+    """The answer, or None where the engine would have to be asked for it and must not be."""
     try:
         return await asking
     except NotAnswered:
         return None
+
+
+async def _unless_busy(asking: Awaitable[Any]) -> Any:
+    """What a page can be shown without, while the engine's line is full: its own part of the page asks again."""
+    try:
+        return await asking
     except EngineError as error:
         if error.failure.kind != "busy":
             raise
