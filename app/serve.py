@@ -143,6 +143,10 @@ async def _long_work(
         from app.jobs.first import wish_first_source
 
         await wish_first_source(database, settings)
+    # Also where the engine is somebody else's: the rows are the database's.
+    from app.harvests.starter import wish_starter
+
+    await wish_starter(database, settings)
     if settings.no_worker:
         return
     child = Supervisor(

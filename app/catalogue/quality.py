@@ -1,6 +1,7 @@
 """Quality cards in the database: what was measured is added, and the latest of each source is shown."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -14,8 +15,10 @@ from inference.errors import NotFound
 Figures = dict[str, Any]
 
 
-async def add(session: AsyncSession, model: str, source: str, figures: Figures) -> None:
-    """Keeps what was measured of a source, beside what was before."""
+async def add(
+    session: AsyncSession, model: str, source: str, figures: Figures, *, measured: datetime | None = None
+) -> None:
+    """Keeps what was measured of a source, beside what was before. `measured` is when; None for now."""
     asked = (
         select(Source.id, Source.model_id)
         .join(Model, Model.id == Source.model_id)
@@ -36,6 +39,7 @@ async def add(session: AsyncSession, model: str, source: str, figures: Figures) 
             text=text_in_words(origin["text"]),
             version=origin["version"],
             figures=dict(figures),
+            **({} if measured is None else {"created": measured}),
         )
     )
     await session.flush()

@@ -7,12 +7,13 @@ import asyncio
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from app.catalogue import queries
+from app.catalogue import quality, queries
 from app.catalogue.register import register_source
 from app.catalogue.view import Added, InstalledRow
 from app.catalogue.wanted import ROOT, Wanted, wanted
@@ -21,6 +22,7 @@ from gemmascope.names import Starter, source_id
 from inference.errors import GemlensError, NotFound
 
 WEIGHTS = "params.safetensors"
+CARDS = "quality.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +53,14 @@ async def register_starter(database: Database, *, root: Path = ROOT) -> Added:
         known = {(row.location, row.sha256) for row in await queries.installed(session)}
     sources: list[str] = []
     findings: list[str] = []
+    cards = _Cards()
     for one in found:
         try:
             if not isinstance(one.name, Starter):
                 raise NotFound(f"{one.location} is not named like a dictionary of the starter suite.")
             header = await asyncio.to_thread(read_header, Path(one.location.removeprefix("dir:")), one.name)
             if (one.location, header.sha256) not in known:
-                added = await _register(database, one, header)
+                added = await _register(database, one, header, cards.of(one))
                 sources += added.sources
                 findings += added.findings
         except (GemlensError, OSError, SafetensorError, ValueError, KeyError) as error:
@@ -120,6 +123,38 @@ def _config(folder: Path) -> dict[str, Any]:
     return read
 
 
-async def _register(database: Database, one: Wanted, header: Header) -> Added:
+async def _register(database: Database, one: Wanted, header: Header, card: "_Card | None") -> Added:
     async with database.session() as session:
-        return await register_source(session, wanted=one, probed=header)
+        added = await register_source(session, wanted=one, probed=header)
+        if card is not None and one.model is not None:
+            for source in added.sources:
+                await quality.add(session, one.model, source, card.figures, measured=card.measured)
+        return added
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Card:
+    figures: dict[str, Any]
+    measured: datetime
+
+
+class _Cards:
+    """What each dictionary of a suite measured before it was given away: `quality.json` beside its folders."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, dict[str, _Card]] = {}
+
+    def of(self, one: Wanted) -> _Card | None:
+        folder = Path(one.location.removeprefix("dir:"))
+        suite = folder.parents[1]
+        if suite not in self._read:
+            self._read[suite] = _cards(suite / CARDS)
+        return self._read[suite].get(f"{folder.parent.name}/{folder.name}")
+
+
+def _cards(path: Path) -> dict[str, _Card]:
+    if not path.is_file():
+        return {}
+    told = json.loads(path.read_text(encoding="utf-8"))
+    measured = datetime.fromisoformat(told["measured"])
+    return {name: _Card(figures=figures, measured=measured) for name, figures in told["cards"].items()}

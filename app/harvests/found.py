@@ -138,14 +138,15 @@ class Found:
 
 
 def read_found(folder: Path) -> Found:
-    """What a finished harvest found; `Unusable` where it is not finished, or not as it was written."""
+    """What a finished harvest found; `Unusable` where it is not finished, or not as it was written. Places that are
+    no whole paths are below the folder."""
     told = _json(folder / FOUND)
     return Found(
         config=told["config"],
         sources={name: SourceFound(folder / place) for name, place in told["sources"].items()},
-        corpus=told["corpus"],
+        corpus={**told["corpus"], "folder": str(folder / told["corpus"]["folder"])},
         checkpoint=told["checkpoint"],
-        tokenizer=Path(told["tokenizer"]),
+        tokenizer=folder / told["tokenizer"],
         tokens=told["tokens"],
     )
 

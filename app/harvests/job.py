@@ -43,7 +43,7 @@ async def harvest(job: Job, *, order: dict[str, Any]) -> str:
     sources = await known_sources(job.database, asked)
     try:
         found = await _computed(part_of(job, 0.0, COMPUTED), asked, sources, folder)
-        stored = await store(part_of(job, COMPUTED, 1.0), asked, found, sources)
+        stored = await store(part_of(job, COMPUTED, 1.0), found, sources, order=asked.key, corpus=asked.name)
     except Cancelled:
         await forget(job.database, sources, folder)
         raise

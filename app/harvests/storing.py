@@ -4,13 +4,14 @@ Each source's labels made from tokens come in the same go, so that it is searcha
 a stop, it passes over what was stored; what comes of it is the same.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from app.db.database import Database
 from app.harvests import queries
 from app.harvests.found import Found, SourceFound, passages
-from app.harvests.order import Order
 from app.jobs.job import Job
 from app.store import labels
 from app.store.labels import TOKEN_PATTERN, NewLabel
@@ -31,10 +32,19 @@ class Stored:
     found: SourceFound
 
 
-async def store(job: Job, order: Order, found: Found, sources: list[SourceRow]) -> list[Stored]:
-    """Stores all sources of a harvest. Each is shown as soon as it is whole."""
+async def store(
+    job: Job,
+    found: Found,
+    sources: list[SourceRow],
+    *,
+    order: str,
+    corpus: str | None = None,
+    vectors: Mapping[str, Any] | None = None,
+) -> list[Stored]:
+    """Stores sources of a harvest, in the order given. Each is shown as soon as it is whole. `order` is the key of what
+    was asked for; `corpus` what the text is called; `vectors` are those of labels that are known already."""
     await job.report(0.0, "Storing the passages.")
-    corpus_id = await _corpus(job.database, order, found, sources[0].model_id)
+    corpus_id = await _corpus(job.database, found, sources[0].model_id, name=corpus)
     async with job.database.session() as session:
         checkpoint_id = await queries.checkpoint(
             session,
@@ -43,14 +53,15 @@ async def store(job: Job, order: Order, found: Found, sources: list[SourceRow]) 
             dtype=found.config["dtype"],
             origin=found.checkpoint["origin"],
         )
-    whole = sum(one.features for one in found.sources.values())
+    whole = sum(found.sources[source.name].features for source in sources)
     done = 0
     stored = []
     for source in sources:
         one = found.sources[source.name]
         harvest_id = await _source(
-            job, found, source, one, corpus_id, checkpoint_id, order=order.key, done=done, whole=whole
-        )
+            job, found, source, one, corpus_id, checkpoint_id,
+            order=order, vectors=vectors or {}, done=done, whole=whole,
+        )  # fmt: skip
         stored.append(Stored(source=source, harvest_id=harvest_id, found=one))
         done += one.features
     return stored
@@ -65,6 +76,7 @@ async def _source(
     checkpoint_id: int,
     *,
     order: str,
+    vectors: Mapping[str, Any],
     done: int,
     whole: int,
 ) -> int:
@@ -99,23 +111,27 @@ async def _source(
             reached = done + part.rows[-1].index + 1
             await job.report(reached / whole, f"Storing {source.name}: {reached:,} of {whole:,} features.")
         # Words before light: whoever sees the source can search it.
-        await _label(job.database, source, one, found.config["version"])
+        await _label(job.database, source, one, found.config["version"], vectors)
         await loading.finish(features=one.features)
         return loading.harvest_id
-    await _label(job.database, source, one, found.config["version"])
+    await _label(job.database, source, one, found.config["version"], vectors)
     return ready
 
 
-async def _label(database: Database, source: SourceRow, one: SourceFound, version: str) -> None:
+async def _label(
+    database: Database, source: SourceRow, one: SourceFound, version: str, vectors: Mapping[str, Any]
+) -> None:
     """Labels that were counted give way to those counted now; all others stay, and stand before them."""
     rows = (
-        NewLabel(index=index, text=text, method=TOKEN_PATTERN, author="Gemlens", version=version)
+        NewLabel(
+            index=index, text=text, method=TOKEN_PATTERN, author="Gemlens", version=version, embedding=vectors.get(text)
+        )
         for index, text in one.labels()
     )
     await labels.put(database, source, rows, replace=TOKEN_PATTERN)
 
 
-async def _corpus(database: Database, order: Order, found: Found, model_id: int) -> int:
+async def _corpus(database: Database, found: Found, model_id: int, *, name: str | None) -> int:
     tokenizer_id = await ensure_tokenizer(database, found.tokenizer)
     sha256 = found.corpus["sha256"]
     async with database.session() as session:
@@ -123,7 +139,7 @@ async def _corpus(database: Database, order: Order, found: Found, model_id: int)
         known = await queries.corpus_of(session, tokenizer_id, sha256)
         if known is not None:
             return known
-        name = order.name or Path(found.corpus["about"]["place"]).name or "corpus"
+        name = name or Path(found.corpus["about"]["place"]).name or "corpus"
         if await queries.name_taken(session, name):
             name = f"{name} {sha256[:8]}"
     return await put_corpus(

@@ -12,6 +12,7 @@ KINDS = {
     "harvest": "Examples and statistics",
     "sentence_vectors": "Vectors for search by meaning",
     "first_source": "A first dictionary",
+    "starter_dashboards": "Examples of the starter suite",
     "contrast": "Two sets of prompts contrasted",
 }
 ENDED = ("done", "failed", "cancelled")

@@ -16,7 +16,7 @@ from app.contrast import job as contrast_job
 from app.db.database import Database
 from app.features import mapping
 from app.harvests import job as harvest_job
-from app.harvests import meaning
+from app.harvests import meaning, starter
 from app.jobs import first
 from app.jobs.job import Workplace
 from app.jobs.queue import ANYWHERE, TASKS, connector, queue_of
@@ -25,7 +25,7 @@ from app.settings import Settings
 from inference.engine.supervisor import end_with_supervisor
 from inference.errors import Unavailable
 
-KINDS = (first, harvest_job, meaning, mapping, contrast_job)
+KINDS = (first, harvest_job, meaning, starter, mapping, contrast_job)
 """The modules whose jobs a worker knows."""
 STATEMENT_TIMEOUT_MS = 30_000
 

@@ -5,9 +5,10 @@
     pack        both as one table of token ids
     train       the banks of cpu.json or gpu.json; stopped at any moment it goes on at the same step
     evaluate    quality cards on the held-out text, of a kind that was not trained on
+    dashboards  numbers, labels and examples of every feature on the text that the model wrote
 
 Each step leaves its result in the work folder, and one whose result is there is not done again. `--into FOLDER` copies
-the dictionaries and their cards to where the suite is committed.
+dictionaries, cards and dashboards to where the suite is committed.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,10 @@ class Recipe:
     def cards(self) -> Path:
         return self.out / "quality.json"
 
+    @property
+    def dashboards(self) -> Path:
+        return self.out / "dashboards"
+
     def folders(self) -> list[Path]:
         """Of the dictionaries that were trained, by name."""
         return sorted(path.parent for path in self.out.glob("*/layer_*/params.safetensors"))
@@ -106,20 +112,39 @@ def train(recipe: Recipe) -> None:
 
 
 def evaluate(recipe: Recipe) -> None:
-    if not recipe.cards.exists():
-        partial = recipe.cards.with_name(".quality.json.partial")
+    """The transcoders once more with all of them in their places at once: what that costs stands on their cards."""
+    if recipe.cards.exists():
+        return
+    cards = {}
+    for kind in sorted({path.parent.name for path in recipe.folders()}):
+        partial = recipe.cards.with_name(f".{kind}.json.partial")
         command = [
-            sys.executable, "-m", "inference.evaluation", *map(str, recipe.folders()), "--model", recipe.model,
-            "--model-path", str(checkpoint(recipe)), "--home", str(recipe.home), "--text", str(recipe.held_out),
-            "--tokens", str(recipe.evaluated_tokens),
+            sys.executable, "-m", "inference.evaluation",
+            *(str(path) for path in recipe.folders() if path.parent.name == kind),
+            "--model", recipe.model, "--model-path", str(checkpoint(recipe)), "--home", str(recipe.home),
+            "--text", str(recipe.held_out), "--tokens", str(recipe.evaluated_tokens),
+            *(["--all-at-once"] if kind == "transcoder_all" else []),
         ]  # fmt: skip
         with partial.open("w") as file:
             subprocess.run(command, check=True, cwd=ROOT, stdout=file)
-        partial.rename(recipe.cards)
+        cards |= {card["source"]: card for card in json.loads(partial.read_text())}
+        partial.unlink()
+    measured = datetime.now(UTC).isoformat(timespec="seconds")
+    recipe.cards.write_text(json.dumps({"measured": measured, "cards": cards}, ensure_ascii=False) + "\n")
+
+
+def dashboards(recipe: Recipe) -> None:
+    if not recipe.dashboards.exists():
+        python(
+            str(HERE / "dashboards.py"), "--suite", str(recipe.out), "--model", str(checkpoint(recipe)),
+            "--model-name", recipe.model, "--sampled", str(recipe.sampled), "--work", str(recipe.work / "harvest"),
+            "--out", str(recipe.dashboards),
+        )  # fmt: skip
 
 
 STEPS: dict[str, Callable[[Recipe], None]] = {
     "gather": gather, "sample": sample, "pack": pack, "train": train, "evaluate": evaluate,
+    "dashboards": dashboards,
 }  # fmt: skip
 
 
@@ -140,6 +165,8 @@ def copy_into(recipe: Recipe, folder: Path) -> None:
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(path, target)
     shutil.copy(recipe.cards, folder / recipe.cards.name)
+    shutil.rmtree(folder / recipe.dashboards.name, ignore_errors=True)
+    shutil.copytree(recipe.dashboards, folder / recipe.dashboards.name)
 
 
 def checkpoint(recipe: Recipe) -> Path:
@@ -166,7 +193,7 @@ def main() -> None:
     parser.add_argument("--model-path", help="a folder of safetensors, a GGUF file, or hf:owner/name")
     parser.add_argument("--evaluated-tokens", type=int, default=65_536)
     parser.add_argument("--only", choices=STEPS, action="append", help="this step alone; repeatable")
-    parser.add_argument("--into", type=Path, help="copy dictionaries and cards to this folder at the end")
+    parser.add_argument("--into", type=Path, help="copy dictionaries, cards and dashboards to this folder at the end")
     given = parser.parse_args()
     config = given.config or HERE / ("gpu.json" if torch.cuda.is_available() else "cpu.json")
     given.work.mkdir(parents=True, exist_ok=True)

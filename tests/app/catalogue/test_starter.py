@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
+from sqlalchemy import text
 
-from app.catalogue import queries
+from app.catalogue import quality, queries
 from app.catalogue.starter import register_starter
 from app.db.database import Database
+from tests.app.catalogue.test_quality import measured
 
 
 def write(folder: Path, *, width: int = 64, seed: int = 0, skip: bool = False, config: bool = True) -> None:
@@ -63,3 +65,19 @@ async def test_what_cannot_be_read_stops_nobody(database: Database, tmp_path: Pa
     assert added.sources == ("5-starter-res-64",)
     assert len(added.findings) == 2
     assert (await register_starter(database, root=tmp_path / "nowhere")).sources == ()
+
+
+async def test_what_a_dictionary_measured_comes_with_it(database: Database, tmp_path: Path) -> None:
+    base = tmp_path / "starter" / "gemma-3-270m"
+    write(base / "resid_post" / "layer_12_width_64_l0_medium")
+    write(base / "resid_post" / "layer_9_width_64_l0_medium")
+    cards = {"resid_post/layer_12_width_64_l0_medium": measured()}
+    told = {"measured": "2026-01-02T03:04:05+00:00", "cards": cards}
+    (base / "quality.json").write_text(json.dumps(told))
+    for _ in range(2):
+        await register_starter(database, root=tmp_path)
+    async with database.session() as session:
+        (card,) = (await quality.latest(session, "gemma-3-270m")).values()
+        assert len((await session.execute(text("select 1 from evaluation"))).all()) == 1
+    assert card.source == "12-starter-res-64"
+    assert card.measured.isoformat() == told["measured"]

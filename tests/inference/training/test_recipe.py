@@ -53,6 +53,7 @@ def test_a_step_whose_result_is_there_is_not_done_again(tmp_path: Path, monkeypa
     assert [Path(words[0]).name if "-m" not in words else words[2] for words in asked] == [
         "gather.py", "sample", "train",
     ]  # fmt: skip
+    made.dashboards.mkdir(parents=True)
     for path in (made.held_out, made.sampled, made.tokens, made.out / "report.json", made.cards):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -70,7 +71,9 @@ def test_dictionaries_and_cards_are_copied_to_where_the_suite_is_kept(tmp_path: 
     (made.out / "run").mkdir()
     made.cards.write_text("[]")
     (tmp_path / "kept").mkdir()
+    (made.dashboards / "findings").mkdir(parents=True)
     recipe.copy_into(made, tmp_path / "kept")
     assert (tmp_path / "kept" / "resid_post" / folder.name / "params.safetensors").read_text() == "weights"
     assert (tmp_path / "kept" / "quality.json").exists()
+    assert (tmp_path / "kept" / "dashboards" / "findings").is_dir()
     assert not (tmp_path / "kept" / "run").exists()

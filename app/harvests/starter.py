@@ -1,0 +1,110 @@
+"""The job `starter_dashboards`: examples, numbers and labels of the starter suite, which come with Gemlens, into the
+database of whoever starts it first.
+
+They are the files of a harvest as it ended (`starter/{model}/dashboards/`, made by `starter/recipe/dashboards.py`),
+with the vectors of the labels beside them, so that nothing is computed here. A source that shows a harvest already
+keeps it.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.catalogue.wanted import ROOT
+from app.db.database import Database
+from app.harvests import meaning
+from app.harvests.found import FOUND, Found, read_found
+from app.harvests.storing import store
+from app.jobs.job import Job, long_work
+from app.jobs.queue import enqueue
+from app.settings import Settings
+from app.store.sources import SourceRow, of_model
+from gemmascope.models import MODELS
+from inference.errors import Unavailable
+
+NAME = "starter_dashboards"
+FOLDER, VECTORS = "dashboards", "label_vectors.npy"
+TOKENIZER = "tokenizer.json"
+
+
+@long_work(NAME)
+async def starter_dashboards(job: Job, *, model: str, root: str = str(ROOT)) -> str:
+    folder = dashboards_of(model, root=Path(root))
+    found = await asyncio.to_thread(read_found, folder)
+    sources = await _bare(job.database, model, found.sources)
+    if not sources:
+        return "Every source of the starter suite shows a harvest already."
+    tokenizer = await asyncio.to_thread(tokenizer_of, model, job.settings)
+    vectors = await asyncio.to_thread(label_vectors, folder, found)
+    stored = await store(
+        job, replace(found, tokenizer=tokenizer), sources, order=NAME, corpus=f"{model} starter", vectors=vectors
+    )
+    for source in sources:
+        # Where all vectors were known this only sees to the index.
+        await enqueue(
+            job.database, meaning.NAME, only_one=f"{meaning.NAME} {source.id}", model=model, source=source.name
+        )
+    features = sum(one.found.features for one in stored)
+    return f"The starter suite can be browsed: {features:,} features of {len(stored)} sources."
+
+
+async def wish_starter(database: Database, settings: Settings, *, root: Path = ROOT) -> int | None:
+    """Have the dashboards of the server's model loaded, where a source of the suite shows none."""
+    found = dashboards_of(settings.model, root=root) / FOUND
+    if not found.is_file():
+        return None
+    names = json.loads(found.read_text(encoding="utf-8"))["sources"]
+    if not await _bare(database, settings.model, names):
+        return None
+    place = {} if root == ROOT else {"root": str(root)}
+    return await enqueue(database, NAME, only_one=f"{NAME} {settings.model}", model=settings.model, **place)
+
+
+def dashboards_of(model: str, *, root: Path = ROOT) -> Path:
+    return root / "starter" / model / FOLDER
+
+
+async def _bare(database: Database, model: str, names: Iterable[str]) -> list[SourceRow]:
+    """Those of the suite's sources that are installed and show no harvest; residual ones first, which people open."""
+    wanted = set(names)
+    async with database.session() as session:
+        sources = await of_model(session, model)
+    bare = [one for one in sources if one.name in wanted and one.harvest is None and one.location is not None]
+    return sorted(bare, key=lambda one: (one.kind != "sae", one.layer, one.name))
+
+
+def tokenizer_of(model: str, settings: Settings) -> Path:
+    """The tokenizer of the model as the engine loads it, found without torch."""
+    given = Path(settings.model_path).expanduser() if settings.model_path is not None else None
+    converted = sorted((settings.home / "checkpoints").glob(f"{model}-*/{TOKENIZER}"))
+    for path in ([given / TOKENIZER] if given is not None else []) + converted:
+        if path.is_file():
+            return path
+    if (cached := _cached(model)) is not None:
+        return cached
+    raise Unavailable(
+        f"The examples of the starter suite wait for {model}: its tokenizer is not here yet. They are loaded at a "
+        "start after the model was."
+    )
+
+
+def _cached(model: str) -> Path | None:
+    """As the hub's client keeps it."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(MODELS[model].hf_repo, TOKENIZER) if model in MODELS else None
+    return Path(found) if isinstance(found, str) else None
+
+
+def label_vectors(folder: Path, found: Found) -> Mapping[str, Any]:
+    """A vector for every text of a label: the file has them in the order of the texts."""
+    texts = sorted({text for one in found.sources.values() for _, text in one.labels()})
+    path = folder / VECTORS
+    if not path.is_file():
+        return {}
+    return dict(zip(texts, np.load(path, allow_pickle=False), strict=True))
