@@ -60,7 +60,7 @@ def draw(logits: Tensor, *, temperature: float, min_p: float, generator: torch.G
     """One token id per row of [B, V], with one random number each: where it falls among the chances of the tokens that
     are likely enough, laid end to end in order of id. Few are, so all else is done on those few. Quickest on the
     transpose of [V, B], as the products with the unembedding give it."""
-    by_token = logits.T.unflatten(0, (-1, math.gcd(logits.shape[1], BLOCK)))
+    by_token = logits.T.reshape(-1, math.gcd(logits.shape[1], BLOCK), len(logits))
     tops = by_token.amax(dim=1)
     best = tops.amax(dim=0).float()
     floor = best / temperature + (math.log(min_p) if min_p > 0 else -torch.inf)
