@@ -225,6 +225,7 @@ def train(settings: Settings, config: Path | None, first: bool, as_json: bool) -
 @click.option("--column", default="text", show_default=True, help="Where JSON lines and Parquet have the text.")
 @click.option("--prefix", "prefixes", type=int, multiple=True, help="Also so many first features alone; repeatable.")
 @click.option("--all-at-once", is_flag=True, help="Also splice all the sources in together.")
+@click.option("--spliced-tokens", type=int, help="Measure losses on the first so many tokens alone; each costs a pass.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array of quality cards.")
 @with_settings(*PLACE, "model_path", "device", "dtype", "threads", "offline")
 def evaluate(settings: Settings, model: str, sources: tuple[str, ...], as_json: bool, **asked: Any) -> None:

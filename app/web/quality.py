@@ -46,6 +46,8 @@ class Card:
     declared_l0: float | None
     l0_all_layers: Figure
     tokens: int
+    spliced_tokens: int | None
+    """Of them, those whose loss was measured, as far as that was noted."""
     qualities: tuple[Quality, ...]
     features: int
     dead: int
@@ -92,6 +94,7 @@ def read_card(
             declared_l0=figures["declared_l0"],
             l0_all_layers=_figure(figures["l0_all_layers"]),
             tokens=int(figures["tokens"]),
+            spliced_tokens=figures.get("spliced_tokens"),
             qualities=qualities,
             features=int(density["features"]),
             dead=int(density["dead"]),

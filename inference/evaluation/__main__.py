@@ -7,6 +7,7 @@ from pathlib import Path
 
 from inference.errors import GemlensError
 from inference.evaluation.command import TOKENS, Asked, Wanted, run
+from inference.evaluation.text import PASSAGE_TOKENS
 
 
 def main() -> None:
@@ -18,6 +19,8 @@ def main() -> None:
     parser.add_argument("--text", type=Path)
     parser.add_argument("--sampled", type=int)
     parser.add_argument("--tokens", type=int, default=TOKENS)
+    parser.add_argument("--spliced-tokens", type=int, help="losses on the first so many tokens alone")
+    parser.add_argument("--passage-tokens", type=int, default=PASSAGE_TOKENS)
     parser.add_argument("--all-at-once", action="store_true")
     given = vars(parser.parse_args())
     folders: list[Path] = given.pop("folders")

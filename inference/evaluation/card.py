@@ -53,6 +53,8 @@ class Card:
     """What a declared L0 speaks of: over all layers of the dictionary."""
     tokens: int
     """That count: without BOS, padding and marks of turns."""
+    spliced_tokens: int
+    """Of them, those whose loss was measured."""
     outlying_energy: Figure
     """Share of the variance that the outlying tokens hold."""
     qualities: tuple[Quality, ...]
@@ -86,6 +88,7 @@ def card_of(
     losses: Sequence[Loss],
     *,
     together: Mapping[str, Any] | None,
+    spliced_tokens: int,
     origin: Mapping[str, Any],
 ) -> Card:
     """`losses` by variant."""
@@ -113,6 +116,7 @@ def card_of(
         declared_l0=spec.declared_l0,
         l0_all_layers=ratio(sums["l0 of all layers"], tokens),
         tokens=total,
+        spliced_tokens=spliced_tokens,
         outlying_energy=ratio(energy - ordinary, energy),
         qualities=qualities,
         density=density_of(measured.fired, total),

@@ -38,6 +38,8 @@ class Asked:
     sampled: int | None = None
     """Passages that the model writes by itself, in place of a text."""
     tokens: int = TOKENS
+    spliced_tokens: int | None = None
+    """Where losses are measured, the first so many; None for all."""
     passage_tokens: int = PASSAGE_TOKENS
     column: str = "text"
     prefixes: tuple[int, ...] | None = None
@@ -47,6 +49,8 @@ class Asked:
     def __post_init__(self) -> None:
         if (self.text is None) == (self.sampled is None):
             raise BadInput("Say on what to measure: either --text with a file or folder, or --sampled with a number.")
+        if self.spliced_tokens is not None and self.spliced_tokens < 2:
+            raise BadInput(f"--spliced-tokens takes a number of tokens from 2 on, not {self.spliced_tokens}.")
         if self.sampled is not None and self.sampled < 1:
             raise BadInput(f"--sampled takes a number of passages from 1 on, not {self.sampled}.")
 
@@ -72,7 +76,9 @@ def run(asked: Asked, sources: Iterable[Wanted]) -> list[dict[str, Any]]:
             bar.total = of
             bar.update(done - bar.n)
 
-        cards = evaluate(model, subjects, text, all_at_once=asked.all_at_once, progress=tell)
+        cards = evaluate(
+            model, subjects, text, all_at_once=asked.all_at_once, spliced_tokens=asked.spliced_tokens, progress=tell
+        )
     return [card.to_json() for card in cards]
 
 

@@ -1,8 +1,9 @@
-"""Goes over a text twice: once for the means of the written sites and the clean loss, once for all the rest.
+"""Goes over a text twice: once for the means of the written sites, once for all the rest.
 
 All sources share the passes in which nothing is changed; a source is spliced in by a pass of its own, each of its
 variants too, and each written site is ablated once. What is held at a time is one batch: its sites, a bounded part of
-its features and of its logits.
+its features and of its logits. A pass with something spliced in costs as much as one of features for all, and there are
+many of them: they may keep to the first part of the text.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,10 +42,12 @@ def evaluate(
     text: Text,
     *,
     all_at_once: bool = False,
+    spliced_tokens: int | None = None,
     forward_tokens: int = FORWARD_TOKENS,
     progress: Progress | None = None,
 ) -> tuple[Card, ...]:
-    """A card for each source, in the order given."""
+    """A card for each source, in the order given. Losses are measured on whole passages of `spliced_tokens` tokens at
+    least, the first ones; None for all."""
     if not subjects:
         raise BadInput("Name at least one source to be measured.")
     if all_at_once:
@@ -52,7 +55,13 @@ def evaluate(
     counted = counted_positions(text.passages, model.tokenizer)
     if not (counted[:, :-1] & counted[:, 1:]).any():
         raise BadInput(f"{text.name} has no two tokens in a row besides control tokens; there is nothing to measure.")
-    run = _Run(model, subjects, text.passages, counted, all_at_once=all_at_once, forward_tokens=forward_tokens)
+    spliced = len(text.passages)
+    if spliced_tokens is not None:
+        spliced = min(spliced, -(-spliced_tokens // text.passages.shape[1]))
+    run = _Run(
+        model, subjects, text.passages, counted,
+        all_at_once=all_at_once, spliced=spliced, forward_tokens=forward_tokens,
+    )  # fmt: skip
     _load(run.dictionaries, model.device)
     run.first_time(progress or _silent)
     run.second_time(progress or _silent)
@@ -68,22 +77,24 @@ class _Run:
         counted: Any,
         *,
         all_at_once: bool,
+        spliced: int,
         forward_tokens: int,
     ) -> None:
         self._model, self._subjects, self._all_at_once = model, subjects, all_at_once
         self._passages, self._counted = passages, counted
+        self._spliced_passages = spliced
         self._at_once = max(1, forward_tokens // passages.shape[1])
         self._groups: dict[Dictionary, list[int]] = {}
         for number, one in enumerate(subjects):
             self._groups.setdefault(one.dictionary, []).append(number)
         self._written = sorted({one.write for one in subjects})
         self._means: dict[Site, Tensor] = {}
-        self._losses = Sums(len(passages))
+        self._losses = Sums(spliced)
         outlying = outlying_count(int(counted.sum()))
         self._measured = [Measured.nothing(one, passages=len(passages), outlying=outlying) for one in subjects]
         variants = sum(len(one.variants) for one in subjects)
-        batches = -(-len(passages) // self._at_once)
-        self._passes = batches * (2 + len(self._written) + variants + 2 * all_at_once)
+        batches, splices = (-(-count // self._at_once) for count in (len(passages), spliced))
+        self._passes = 2 * batches + splices * (1 + len(self._written) + variants + 2 * all_at_once)
         self._done = 0
 
     @property
@@ -91,33 +102,30 @@ class _Run:
         return tuple(self._groups)
 
     def first_time(self, progress: Progress) -> None:
-        """Means and clean losses."""
+        """Means."""
         totals = {site: torch.zeros(self._model.site_width(site), dtype=torch.float64) for site in self._written}
-        for batch in self._batches():
-
-            def watcher(site: Site, batch: Batch = batch) -> Watcher:
-                def watch(value: Tensor) -> None:
-                    totals[site] += batch.rows(value).sum(0).cpu()
-
-                return watch
-
-            clean, counted = losses(self._model, batch, edits={site: watcher(site) for site in self._written})
-            self._losses.add(CLEAN, batch.first, clean)
-            self._losses.add(COUNTED, batch.first, counted)
+        for batch in self._batches(len(self._passages)):
+            for site, value in self._model.read_sites(batch.ids, self._written).items():
+                totals[site] += batch.rows(value).sum(0).cpu()
             self._step(progress)
         self._means = {site: (total / int(self._counted.sum())).float() for site, total in totals.items()}
         if not all(torch.isfinite(mean).all() for mean in self._means.values()):
             raise BadInput("The model gives values that are no numbers on this text; nothing can be measured.")
 
     def second_time(self, progress: Progress) -> None:
-        """Features and reconstructions of all sources, then splices."""
+        """Features and reconstructions of all sources; then the losses, clean and with splices."""
         sites = {site for one in self._subjects for site in (*one.spec.read, one.write)}
-        for batch in self._batches():
+        for batch in self._batches(len(self._passages)):
             values = self._model.read_sites(batch.ids, sites)
             for numbers in self._groups.values():
                 group = [self._subjects[number] for number in numbers]
                 measure(group, [self._measured[number] for number in numbers], batch, values, self._means)
             del values
+            self._step(progress)
+        for batch in self._batches(self._spliced_passages):
+            clean, counted = losses(self._model, batch, edits={})
+            self._losses.add(CLEAN, batch.first, clean)
+            self._losses.add(COUNTED, batch.first, counted)
             self._step(progress)
             for site in self._written:
                 self._spliced(f"ablated {site}", batch, ablating({site: self._means[site]}, batch), progress)
@@ -141,6 +149,7 @@ class _Run:
                 self._measured[number],
                 [self._loss(f"spliced {number} {place}", f"ablated {one.write}") for place in range(len(one.variants))],
                 together=together,
+                spliced_tokens=int(self._losses[COUNTED].sum()),
                 origin={**origin, "dictionary": {"name": one.spec.name, "sha256": one.dictionary.sha256}},
             )
             for number, one in enumerate(self._subjects)
@@ -155,9 +164,10 @@ class _Run:
         self._losses.add(name, batch.first, found)
         self._step(progress)
 
-    def _batches(self) -> Iterator[Batch]:
-        for first in range(0, len(self._passages), self._at_once):
-            some = slice(first, first + self._at_once)
+    def _batches(self, passages: int) -> Iterator[Batch]:
+        """Of the first passages."""
+        for first in range(0, passages, self._at_once):
+            some = slice(first, min(first + self._at_once, passages))
             ids, counted = torch.from_numpy(self._passages[some]), torch.from_numpy(self._counted[some])
             longest = int((ids != self._model.tokenizer.pad).sum(1).max())
             yield Batch(ids[:, :longest], counted[:, :longest], first)

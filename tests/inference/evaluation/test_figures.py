@@ -9,7 +9,7 @@ from inference.dictionaries.dictionary import Dictionary
 from inference.evaluation.card import Card, Quality
 from inference.evaluation.run import evaluate
 from inference.evaluation.subject import Subject, subject
-from inference.evaluation.text import Text
+from inference.evaluation.text import Text, text_of
 from inference.gemma.model import Gemma
 from tests.inference.evaluation.direct import Direct, Told, ablated, spliced
 from tests.tiny_dictionaries import write_multi, write_single
@@ -178,3 +178,21 @@ def test_the_bias_alone_recovers_nothing(tiny_gemma: Gemma, text: Text, direct: 
     assert whole.loss.recovered.value == pytest.approx(0, abs=1e-4)
     assert card.density.dead == 8
     assert np.sum(card.density.counts) == 0
+
+
+def test_losses_of_the_first_part_are_those_of_that_part_and_all_else_is_of_the_whole(
+    root: Path, tiny_gemma: Gemma, text: Text
+) -> None:
+    dictionary, _ = single(root, "resid_post", 2)
+    of = [subject("2-res", dictionary, layer=2, model=tiny_gemma, prefixes=())]
+    (first,) = evaluate(tiny_gemma, of, text, spliced_tokens=150, forward_tokens=120)
+    (part,) = evaluate(tiny_gemma, of, text_of("text", "the first three", text.passages[:3]))
+    (whole,) = evaluate(tiny_gemma, of, text)
+    assert first.spliced_tokens == part.spliced_tokens < whole.spliced_tokens
+    for name in ("clean", "spliced", "added"):
+        mine, theirs = (getattr(card.qualities[0].loss, name) for card in (first, part))
+        assert mine.value == pytest.approx(theirs.value, rel=1e-5)
+        assert mine.error == pytest.approx(theirs.error, rel=1e-3)
+    assert first.qualities[0].fvu.value == pytest.approx(whole.qualities[0].fvu.value, rel=1e-6)
+    assert first.tokens == whole.tokens
+    assert first.density == whole.density
