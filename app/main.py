@@ -5,10 +5,11 @@ into a 500, the host check, the limits, what other origins may read, the check w
 server, compression; then its room.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
@@ -16,14 +17,10 @@ from starlette.responses import Response
 
 from app.access import pages as access_pages
 from app.access.gate import Gate
-from app.api import activations as api_activations
-from app.api import pages as api_pages
-from app.catalogue import api as catalogue_api
 from app.contrast import api as contrast_api
 from app.contrast import pages as contrast_pages
 from app.contrast.saved import Opener as ContrastOpener
 from app.db.database import Database
-from app.exchange import routes as exchange_routes
 from app.features import pages as features_pages
 from app.features import plots as features_plots
 from app.features import saved as features_saved
@@ -40,15 +37,9 @@ from app.live import pages as live_pages
 from app.live.answers import Answers
 from app.live.look import Look
 from app.live.saved import Opener as LiveOpener
-from app.neuronpedia.inference import absent as inference_absent
-from app.neuronpedia.inference import routes as inference_routes
-from app.neuronpedia.made import routes as made_routes
-from app.neuronpedia.web import routes as neuronpedia_routes
 from app.search import elsewhere as search_elsewhere
 from app.search import pages as search_pages
 from app.settings import Settings
-from app.share import cards as share_cards
-from app.share import oembed as share_oembed
 from app.share import pages as share_pages
 from app.shelves import routes as shelves_routes
 from app.training import pages as training_pages
@@ -59,12 +50,21 @@ from app.web.csp import SecurityHeaders
 from app.web.csrf import CsrfCheck
 from app.web.hosts import HostCheck
 from app.web.house import House, MakingOf, Readiness, nothing_made
+from app.web.later import Later, WaitForLater
 from app.web.limits import Limits
 from app.web.metrics import Metrics
-from app.web.sources import Catalogue, EngineCatalogue, known_model
+from app.web.sources import Catalogue, EngineCatalogue
 from inference.engine.protocol import Engine
 
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
+PROGRAMS = re.compile(r"/(api|v1|health|cards|oembed)\b")
+"""How the addresses begin that programs ask, and no others."""
+
+
+def _programs() -> Sequence[APIRouter]:
+    from app.programs import ROUTERS
+
+    return ROUTERS
 
 
 @asynccontextmanager
@@ -114,6 +114,7 @@ def create_app(
             Middleware(Limits, max_body_bytes=settings.max_body_bytes),
             *cors.middleware(cors_origins),
             Middleware(CsrfCheck, allowed_hosts=allowed_hosts, cors_origins=cors_origins),
+            Middleware(WaitForLater),
             Middleware(Gate, settings=settings),
             Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5),
         ],
@@ -139,10 +140,7 @@ def create_app(
     errors.install(app)
     app.add_api_route("/static/{path:path}", assets.serve, include_in_schema=False)
     app.add_api_route("/favicon.ico", favicon, include_in_schema=False)
-    for router in (inference_routes.router, inference_routes.at_the_root, inference_absent.router):
-        app.include_router(router)
-    app.include_router(neuronpedia_routes.router)
-    app.include_router(made_routes.router)
+    app.state.later = Later(app.router.routes, below=PROGRAMS, load=_programs)
     # Fixed addresses first: a model's page takes any one word.
     for room in (
         health,
@@ -150,13 +148,7 @@ def create_app(
         access_pages,
         jobs_api,
         jobs_pages,
-        catalogue_api,
-        exchange_routes,
-        api_activations,
-        api_pages,
         share_pages,
-        share_cards,
-        share_oembed,
         shelves_routes,
         training_pages,
         contrast_api,
@@ -168,10 +160,12 @@ def create_app(
         search_elsewhere,
         home_tour,
         home_pages,
+        # A source's pages take any two words, so they come last.
+        features_saved,
+        features_vectors,
+        features_plots,
+        features_pages,
+        features_source,
     ):
-        app.include_router(room.router)
-    app.include_router(api_pages.nowhere)
-    # A source's pages take any two words, so they come last.
-    for reading in (features_saved, features_vectors, features_plots, features_pages, features_source):
-        app.include_router(reading.router, dependencies=[Depends(known_model)])
+        app.router.routes.extend(room.router.routes)
     return app

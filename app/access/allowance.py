@@ -9,10 +9,12 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+if TYPE_CHECKING:
+    from limits import RateLimitItem
+    from limits.strategies import MovingWindowRateLimiter
 
 WINDOW_SECONDS = 60
 
@@ -34,10 +36,21 @@ class Allowance:
     """Allowances by name, each `quota` a minute for whoever is named; 0 is unlimited."""
 
     def __init__(self, **quotas: int) -> None:
-        self._items: dict[str, RateLimitItem] = {
-            name: RateLimitItemPerMinute(quota, namespace=name) for name, quota in quotas.items() if quota
-        }
-        self._window = MovingWindowRateLimiter(MemoryStorage())
+        self._quotas = quotas
+
+    # At home nothing is counted, and the library is not loaded.
+    @cached_property
+    def _items(self) -> "dict[str, RateLimitItem]":
+        from limits import RateLimitItemPerMinute
+
+        return {name: RateLimitItemPerMinute(quota, namespace=name) for name, quota in self._quotas.items() if quota}
+
+    @cached_property
+    def _window(self) -> "MovingWindowRateLimiter":
+        from limits.storage import MemoryStorage
+        from limits.strategies import MovingWindowRateLimiter
+
+        return MovingWindowRateLimiter(MemoryStorage())
 
     def take(self, name: str, who: str) -> Left | None:
         """One of `who`'s allowance of that name; None where it is unlimited."""

@@ -65,7 +65,8 @@ class Gate:
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        self._routes = self._routes or Routes(scope["app"])
+        if self._routes is None or self._routes.count != len(scope["app"].routes):
+            self._routes = Routes(scope["app"])
         template = self._routes.template(scope)
         fragment = templating.is_fragment(request)
         need = None if template is None else needed(scope["method"], template, fragment=fragment)

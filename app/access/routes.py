@@ -14,9 +14,10 @@ from starlette.types import Scope
 
 
 class Routes:
-    """Of one application, gathered once all its rooms are in."""
+    """Of one application, as many as are in now (`app.web.later`)."""
 
     def __init__(self, app: FastAPI) -> None:
+        self.count = len(app.routes)
         self._routes = [
             (compile_path(template)[0], methods, template.replace("/{path_below_mount:path}", "/**"))
             for template, methods in templates(app)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -27,6 +27,7 @@ from app.web.examples import BOS, CONTEXTS, Context, parse_context
 from app.web.forms import text_fields
 from app.web.house import house_of
 from app.web.patience import Gone, while_waited_for
+from app.web.sources import known_model
 from inference.engine.protocol import EngineError
 from inference.errors import BadInput, GemlensError
 
@@ -34,7 +35,7 @@ TEMPLATE = "features/feature.html"
 NO_LONGER_WAITED_FOR = 499
 AGAIN_SECONDS = 1.0
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[Depends(known_model)])
 
 
 @router.get("/{model}/{source}/random")

@@ -7,7 +7,7 @@ that nothing needs the script. A map is laid out by a job when it is asked for f
 from dataclasses import dataclass
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,11 +20,12 @@ from app.store.sources import SourceRow
 from app.web import csp, csrf, templating
 from app.web.addresses import address
 from app.web.house import house_of
+from app.web.sources import known_model
 
 TEMPLATE = "features/plots.html"
 POLICY = {"Content-Security-Policy": csp.policy(inline_styles=True)}
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[Depends(known_model)])
 
 
 @dataclass(frozen=True, kw_only=True)

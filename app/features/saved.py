@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -18,13 +18,14 @@ from app.web.addresses import address
 from app.web.cards import Card
 from app.web.forms import text_fields
 from app.web.sharing import Shared
+from app.web.sources import known_model
 from inference.errors import BadInput, NotFound
 
 KIND = "feature"
 FORM = 1
 """Of bodies: source, index, text."""
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[Depends(known_model)])
 
 
 @router.post("/{model}/{source}/{index}/save")

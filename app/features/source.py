@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -24,13 +24,14 @@ from app.web import templating
 from app.web.addresses import address
 from app.web.house import house_of
 from app.web.quality import Card
+from app.web.sources import known_model
 
 TEMPLATE = "features/source.html"
 ROWS = 50
 AT_ONCE = 5_000
 """Rows of a table that are read in one go."""
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[Depends(known_model)])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,10 +15,11 @@ from app.store.at_hand import database_of
 from app.web import sources
 from app.web.house import house_of
 from app.web.provenance import shown_location
+from app.web.sources import known_model
 from inference.engine.protocol import DecoderRows
 from inference.errors import Unavailable
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[Depends(known_model)])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,9 @@
 
 from fastapi import APIRouter
 
-from app.shelves import lists, quick, vectors
+from app.shelves import lists, quick, stars, vectors
 
 router = APIRouter()
-for part in (lists, quick, vectors):
-    router.include_router(part.router)
+# Before lists, whose ids take any word.
+for part in (stars, lists, quick, vectors):
+    router.routes.extend(part.router.routes)

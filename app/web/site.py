@@ -1,13 +1,8 @@
-"""What stands around every page: where one can go from anywhere, and which version this is.
-
-A room is named where it exists, told by its address among the application's routes.
-"""
+"""What stands around every page: where one can go from anywhere, and which version this is."""
 
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
 from starlette.requests import Request
 
 from app.web.addresses import address
@@ -41,15 +36,11 @@ class Site:
 
 
 def site_of(request: Request) -> Site:
-    state = request.app.state
-    house = state.house
-    if not hasattr(state, "site_addresses"):
-        state.site_addresses = _addresses(request.app)
+    house = request.app.state.house
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
     places = [
         Place(title, address(request.scope, name), path == f"/{name}" or path.startswith(f"/{name}/"))
         for name, title in ROOMS
-        if f"/{name}" in state.site_addresses
     ]
     model = house.settings.model if house.settings.model in house.engines else next(iter(house.engines), None)
     if model is not None:
@@ -60,13 +51,3 @@ def site_of(request: Request) -> Site:
     if house.data is None:
         places = [place for place in places if place.title not in ("Search", "Lists")]
     return Site(tuple(places), house.data is not None, VERSION)
-
-
-def _addresses(app: FastAPI) -> frozenset[str]:
-    """Of pages to be read, without parameters."""
-    found = set()
-    for context in iter_route_contexts(app.routes):
-        path = str(getattr(context, "path", None) or getattr(context.original_route, "path", ""))
-        if "{" not in path and "GET" in (getattr(context.original_route, "methods", None) or {"GET"}):
-            found.add(path)
-    return frozenset(found)

@@ -6,4 +6,4 @@ from app.neuronpedia.made import absent, bookmarks, catalogue, decoder, lists, v
 
 router = APIRouter()
 for part in (vectors, lists, bookmarks, catalogue, decoder, absent):
-    router.include_router(part.router)
+    router.routes.extend(part.router.routes)

@@ -6,4 +6,4 @@ from app.neuronpedia.web import activations, explanations, features, searching
 
 router = APIRouter()
 for part in (features, activations, searching, explanations):
-    router.include_router(part.router)
+    router.routes.extend(part.router.routes)

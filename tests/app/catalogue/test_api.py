@@ -8,7 +8,6 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
-from app.catalogue import api
 from app.catalogue.installed import DatabaseCatalogue
 from app.catalogue.register import register_source
 from app.catalogue.wanted import wanted
@@ -26,8 +25,6 @@ async def client(database: Database, tmp_path: Path) -> AsyncIterator[httpx2.Asy
     app: FastAPI = create_app(
         Settings(home=tmp_path), engines={"gemma-3-1b": SimpleNamespace()}, catalogue=DatabaseCatalogue(database)
     )  # type: ignore[dict-item]
-    if not any(getattr(route, "path", "").startswith("/api/catalogue") for route in app.routes):
-        app.router.routes[:0] = api.router.routes
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://localhost") as made:
         yield made
 
