@@ -100,35 +100,39 @@ class Look:
 
     async def recall(self, question: Question, among: Among) -> view.Live | None:
         """What was answered lately, without asking the engine for anything; perhaps without the model's guesses."""
-        model = among.installed.model
-
-        async def kept(message: Any) -> Any:
-            answer = self._answers.recall(model, message)
-            if answer is None:
-                raise NotAnswered
-            return answer
-
+        kept = self._kept(among.installed.model)
         try:
-            return await self._look(question, among, kept)
+            return await self._look(question, among, kept, guess=kept)
         except NotAnswered:
             return None
 
-    async def compute(self, question: Question, among: Among) -> view.Live:
+    async def compute(self, question: Question, among: Among, *, guesses: bool = True) -> view.Live:
+        """Without `guesses` the model is not asked what it expects next: that needs its whole vocabulary, and the map
+        can be drawn before."""
         model = among.installed.model
         engine = self.engine(model)
 
         async def asked(message: Any) -> Any:
             return await self._answers.ask(model, engine, message)
 
-        return await self._look(question, among, asked)
+        return await self._look(question, among, asked, guess=asked if guesses else self._kept(model))
 
-    async def _look(self, question: Question, among: Among, ask: Ask) -> view.Live:
+    def _kept(self, model: str) -> Ask:
+        async def kept(message: Any) -> Any:
+            answer = self._answers.recall(model, message)
+            if answer is None:
+                raise NotAnswered
+            return answer
+
+        return kept
+
+    async def _look(self, question: Question, among: Among, ask: Ask, *, guess: Ask) -> view.Live:
         installed = among.installed
         check_feature(Feature(installed.id, question.feature or 0), among)
         answer, early = await _both(
             ask(_top(question.prompt, among.asked)),
             # Without a chosen token the guesses need nothing that has to be known first: they share the pass.
-            _unless_busy(_or_none(ask(_following(question, None)))) if question.token is None else _none(),
+            _unless_busy(_or_none(guess(_following(question, None)))) if question.token is None else _none(),
         )
         prompt = answer.prompts[0]
         _check_tokens(question, len(prompt.tokens.pieces))
@@ -163,7 +167,7 @@ class Look:
         comparison = (
             await self._comparison(question, installed, known, hidden, columns, ask) if question.against else None
         )
-        following = early if question.token is None else await _or_none(ask(_following(question, answer)))
+        following = early if question.token is None else await _or_none(guess(_following(question, answer)))
         return view.live(
             question,
             installed,

@@ -15,7 +15,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from app.live import examples, keeping
+from app.live import cells, examples, keeping
 from app.live.handing_on import shared_live
 from app.live.look import Among, Look, Waiting
 from app.live.question import EVERY_SOURCE, ROLES, Question, parse
@@ -100,6 +100,7 @@ async def page(
         "source": sources.usual(installed),
         "mapped": (),
         "examples": examples.EXAMPLES,
+        "draw_cells": cells.drawn,
         "live": None,
         "waiting": None,
         "making": None if installed else await house.making(model),
@@ -116,7 +117,10 @@ async def page(
             context["mapped"] = among.mapped
             context["live"] = await look.recall(question, among)
             if compute and not _whole(context["live"]):
-                context |= await while_waited_for(request, _computed(look, model, question, among))
+                # The map first: what the model expects next follows in its own part of the page. Switching features
+                # off is about nothing else.
+                later = templating.is_fragment(request) and templating.target(request) != "detail" and not question.off
+                context |= await while_waited_for(request, _computed(look, model, question, among, guesses=not later))
         elif question.asked and compute:
             context["waiting"] = await look.waiting(model)
     except Gone:
@@ -194,10 +198,10 @@ def among_of(question: Question, source: InstalledSource, installed: Any) -> Amo
     return _among(question, source, installed)
 
 
-async def _computed(look: Look, model: str, question: Question, among: Among) -> dict[str, Any]:
+async def _computed(look: Look, model: str, question: Question, among: Among, *, guesses: bool) -> dict[str, Any]:
     if waiting := await look.waiting(model):
         return {"waiting": waiting}
-    return {"live": await look.compute(question, among)}
+    return {"live": await look.compute(question, among, guesses=guesses)}
 
 
 def _answer(request: Request, context: Mapping[str, Any]) -> Response:

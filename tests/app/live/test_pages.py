@@ -32,6 +32,8 @@ def test_htmx_and_the_button_compute_and_the_address_then_shows_it() -> None:
     engine = FakeEngine()
     with client(make_app(engine)) as browser:
         fragment = browser.post(LIVE, data={"text": TEXT}, headers=HTMX)
+        assert [type(one) for one in engine.asked] == [p.TopFeatures]
+        browser.post(LIVE, data={"text": TEXT}, headers={**HTMX, "HX-Target": "aside#detail"})
         asked = len(engine.asked)
         page = browser.get(LIVE, params={"text": TEXT})
         by_button = browser.post(LIVE, params={"text": TEXT})
@@ -42,6 +44,22 @@ def test_htmx_and_the_button_compute_and_the_address_then_shows_it() -> None:
         assert len(parsed.having(type="radio", name="token")) == len(parsed.classes())
         assert parsed.classes()[0] == "u"
         assert "h15" in parsed.classes()
+
+
+def test_the_map_comes_before_the_guesses_which_the_page_asks_for_by_itself() -> None:
+    engine = FakeEngine()
+    with client(make_app(engine)) as browser:
+        first = browser.post(LIVE, data={"text": TEXT}, headers=HTMX).text
+        assert 'id="map"' in first
+        assert "Tokyo" not in first
+        assert 'hx-trigger="load delay:0ms" hx-target="#detail"' in first
+        then = browser.post(LIVE, data={"text": TEXT}, headers={**HTMX, "HX-Target": "aside#detail"}).text
+        assert "Tokyo" in then
+        assert 'hx-trigger="load' not in then
+        again = browser.post(LIVE, data={"text": TEXT, "sort": "relative"}, headers=HTMX).text
+        assert "Tokyo" in again, "what was answered lately is drawn at once"
+        off = browser.post(LIVE, data={"text": TEXT + " ", "off": "9-starter-res-1k/7"}, headers=HTMX).text
+        assert "Switched off" in off
 
 
 def test_heat_is_the_chosen_feature_and_has_no_style() -> None:
