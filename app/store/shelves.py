@@ -172,6 +172,18 @@ async def stars(session: AsyncSession, principal: Asking | None) -> List:
     return await make(session, principal, title="Stars", visibility="private", kind="stars")
 
 
+async def starred(session: AsyncSession, principal: Asking | None, name: Named) -> int | None:
+    """By which number a feature stands among somebody's stars. Makes no list of them."""
+    asked = (
+        select(ShelfItem.number)
+        .join(Shelf, Shelf.id == ShelfItem.shelf_id)
+        .where(Shelf.kind == "stars", Shelf.owner_id.is_not_distinct_from(ownership.owner(principal)))
+        .where(ShelfItem.named == str(name))
+        .order_by(Shelf.id)
+    )
+    return await session.scalar(asked.limit(1))
+
+
 async def having(session: AsyncSession, principal: Asking | None, *, source_id: int, index: int) -> list[List]:
     """Lists that hold a feature, of those that may be shown."""
     holding = select(ShelfItem.shelf_id).where(ShelfItem.source_id == source_id, ShelfItem.index == index)
