@@ -39,6 +39,7 @@ from app.live.look import Look
 from app.live.saved import Opener as LiveOpener
 from app.search import elsewhere as search_elsewhere
 from app.search import pages as search_pages
+from app.search import tables as search_tables
 from app.settings import Settings
 from app.share import pages as share_pages
 from app.shelves import routes as shelves_routes
@@ -157,6 +158,7 @@ def create_app(
         live_going_on,
         live_pages,
         search_pages,
+        search_tables,
         search_elsewhere,
         home_tour,
         home_pages,

@@ -37,7 +37,8 @@ class Answer:
     begins: tuple[str, ...]
 
 
-async def find(search: Search, *, version: str) -> Answer:
+async def find(search: Search, *, version: str, size: int = PAGE) -> Answer:
+    """`size` is how many hits are a page."""
     question = search.scope.question
     here = named_here(search.scope) if "id" in question.by else Named()
     only = search.reading.only
@@ -50,15 +51,15 @@ async def find(search: Search, *, version: str) -> Answer:
     if here.addresses or here.sentence:
         sentence = here.sentence or "The query names this."
         tried.insert(0, Tried(way="id", found=len(here.addresses), sentence=sentence))
-    first = (question.page - 1) * PAGE
+    first = (question.page - 1) * size
     found = len(here.addresses) + len(fused)
     # Named things stand before all others, on the first page.
-    addresses = here.addresses[first : first + PAGE]
-    rest = fused[max(0, first - len(here.addresses)) : max(0, first + PAGE - len(here.addresses))]
+    addresses = here.addresses[first : first + size]
+    rest = fused[max(0, first - len(here.addresses)) : max(0, first + size - len(here.addresses))]
     async with search.database.session() as session:
         hits = await _hits(session, search, addresses, rest, first=first)
     results = Results(
-        query=question.q, found=found, page=question.page, pages=max(1, -(-found // PAGE)), hits=tuple(hits),
+        query=question.q, found=found, page=question.page, pages=max(1, -(-found // size)), hits=tuple(hits),
         tried=tuple(tried), sources=len(search.scope.places), version=version,
     )  # fmt: skip
     return Answer(results=results, named=here, begins=tuple(word for outcome in outcomes for word in outcome.begins))

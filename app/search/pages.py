@@ -15,8 +15,9 @@ from starlette.responses import RedirectResponse, Response
 
 from app.search.asking import Asking
 from app.search.finding import Answer, find, named_here
-from app.search.question import METHODS, WAYS, Question, TooLong, parse, read
+from app.search.question import METHODS, PAGE, WAYS, Question, TooLong, parse, read
 from app.search.scope import Scope, scope_of
+from app.search.view import Results
 from app.search.ways import Search
 from app.store.at_hand import database_of
 from app.web import csrf, errors, principal, templating
@@ -63,11 +64,19 @@ async def page(request: Request) -> Response:
 
 @router.get("/search.json")
 async def data(request: Request) -> Response:
+    results, _ = await found_by(request)
+    return Response(msgspec.json.encode(results), media_type="application/json")
+
+
+async def found_by(request: Request, *, most: int | None = None) -> tuple[Results, Mapping[str, Any]]:
+    """What an address asks for, and its parameters. With `most` it is so many from the first on, not a page."""
     house = house_of(request)
     question = parse(request.query_params, longest=house.settings.max_search_characters)
+    if most is not None:
+        question = question.at(1)
     scope = await _scope(request, question)
-    answer = await find(_search(request, house, scope), version=_version())
-    return Response(msgspec.json.encode(answer.results), media_type="application/json")
+    answer = await find(_search(request, house, scope), version=_version(), size=most or PAGE)
+    return answer.results, question.query()
 
 
 async def _scope(request: Request, question: Question) -> Scope:
@@ -130,6 +139,10 @@ def _page(
         "again": again,
         "again_here": address(request.scope, "search", query=question.query(), again=turn + 1),
         "data": address(request.scope, "search", suffix=".json", query=question.query()),
+        "tables": {
+            kind: address(request.scope, "search", suffix=f".{kind}", query=question.at(1).query())
+            for kind in ("csv", "parquet")
+        },
         "models": list(dict.fromkeys(place.model for place in places)),
         "sets": list(dict.fromkeys(place.set_name for place in places)),
         "layers": sorted({place.layer for place in places}),
