@@ -196,7 +196,7 @@ async def _fill(home: Path, tokenizer_json: Path) -> None:
         tokenizer = await ensure_tokenizer(database, tokenizer_json)
         async with database.session() as session:
             model = await session.scalar(text("select id from model where name = :name"), {"name": MODEL})
-            asked = text("select id from token where tokenizer_id = :id and id > 300 order by id limit 30000")
+            asked = text("select id from token where tokenizer_id = :id and id > 500 order by id limit 30000")
             ids = list(await session.scalars(asked, {"id": tokenizer}))
             await session.execute(text(SET), {"model": model})
             await session.execute(text(ADDED), {"model": model, "name": SOURCE, "width": FEATURES})

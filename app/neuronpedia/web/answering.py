@@ -6,6 +6,7 @@ values never become Python's numbers.
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import orjson
@@ -69,5 +70,6 @@ def moment(when: datetime | None) -> str | None:
     return None if when is None else iso(when)
 
 
+@lru_cache(maxsize=1024)
 def iso(when: datetime) -> str:
     return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

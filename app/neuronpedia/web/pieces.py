@@ -5,7 +5,8 @@ stands at the first of them, the others being empty, as everywhere.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,41 +19,49 @@ from app.store import tokens
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
-class Pieces(dict[int, bytes]):
-    """The JSON text of each token that needs no others to be read; made at first sight."""
+class Pieces:
+    """The JSON text of tokens, by id. Those that are one byte have none: they are read with the tokens beside them."""
 
     def __init__(self) -> None:
         self.known: Mapping[int, str] = {}
-        self._have = np.zeros(0, dtype=bool)
+        self._met = np.zeros(0, dtype=bool)
+        self._written = np.empty(0, dtype=object)
 
     async def learn(self, session: AsyncSession, tokenizer_id: int, passages: Sequence[np.ndarray]) -> None:
         """Reads the texts of those tokens that were not met before."""
         if not passages:
             return
         ids = np.concatenate(passages)
-        if len(ids) and (longest := int(ids.max()) + 1) > len(self._have):
-            self._have = np.concatenate([self._have, np.zeros(longest - len(self._have), dtype=bool)])
-        missing = np.unique(ids[~self._have[ids]])
-        if len(missing):
-            self.known = await tokens.texts(session, tokenizer_id, missing.tolist())
-            self._have[missing] = True
-
-    def __missing__(self, id_: int) -> bytes:
-        text = self.known.get(id_, tokens.UNKNOWN)
-        if _BYTE.fullmatch(text):
-            raise KeyError(id_)
-        self[id_] = written = orjson.dumps(text)
-        return written
+        if len(ids) and (more := int(ids.max()) + 1 - len(self._met)) > 0:
+            self._met = np.concatenate([self._met, np.zeros(more, dtype=bool)])
+            self._written = np.concatenate([self._written, np.empty(more, dtype=object)])
+        missing = np.unique(ids[~self._met[ids]])
+        if not len(missing):
+            return
+        self.known = await tokens.texts(session, tokenizer_id, missing.tolist())
+        for id_ in missing.tolist():
+            text = self.known.get(id_, tokens.UNKNOWN)
+            if not _BYTE.fullmatch(text):
+                self._written[id_] = orjson.dumps(text)
+        self._met[missing] = True
 
     def texts(self, ids: np.ndarray) -> list[str]:
         return [self.known.get(id_, tokens.UNKNOWN) for id_ in ids.tolist()]
 
-    def passage(self, ids: np.ndarray) -> orjson.Fragment:
-        numbers = ids.tolist()
+    def passage(self, ids: np.ndarray) -> bytes:
+        """A list of strings."""
+        written = self._written.take(ids).tolist()
         try:
-            return orjson.Fragment(b"[" + b",".join(map(self.__getitem__, numbers)) + b"]")
-        except KeyError:  # split over byte tokens somewhere
-            return orjson.Fragment(orjson.dumps(tokens.pieces(numbers, self.known)))
+            return b"[" + b",".join(written) + b"]"
+        except TypeError:  # single bytes somewhere, which have no text of their own
+            return b"[" + b",".join(self._split(ids.tolist(), written)) + b"]"
+
+    def _split(self, ids: list[int], written: list[bytes | None]) -> Iterator[bytes]:
+        for lone, run in groupby(zip(ids, written, strict=True), key=lambda token: token[1] is None):
+            if lone:
+                yield from map(orjson.dumps, tokens.pieces([id_ for id_, _ in run], self.known))
+            else:
+                yield from (text for _, text in run if text is not None)
 
 
 _OF: WeakKeyDictionary[Any, dict[int, Pieces]] = WeakKeyDictionary()
