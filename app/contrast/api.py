@@ -8,11 +8,12 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.contrast import asking, computing, examples, prompts
+from app.contrast import asking, computing, examples
 from app.contrast.keeping import Kept
 from app.contrast.pages import NO_LONGER_WAITED_FOR, drawn
 from app.contrast.question import MAX_PROMPTS, POOLINGS, from_body
 from app.contrast.view import ContrastView, Shown
+from app.web import prompts
 from app.web.addresses import address
 from app.web.house import house_of
 from app.web.patience import Gone

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from app.contrast.prompts import Item
+from app.web.prompts import Item
 from inference.errors import NotFound
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.contrast.prompts import Item
+from app.web.prompts import Item
 
 LEAST = 8
 """Distinct prompts that each set needs for a held-out check: four on each side."""

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from app.contrast import prompts
-from app.contrast.prompts import Item
+from app.web import prompts
+from app.web.prompts import Item
 from inference.errors import BadInput
 
 Pooling = Literal["max", "mean", "position", "user_turn"]

@@ -8,9 +8,9 @@ from typing import Any, Literal
 from app.contrast.halves import LEAST
 from app.contrast.keeping import Working
 from app.contrast.known import NOTHING, Note
-from app.contrast.prompts import Item, plain
 from app.contrast.question import Contrast
 from app.contrast.result import Firing, Found, Read, Result
+from app.web.prompts import Item, plain
 from inference.errors import BadInput
 
 PAGE = 50

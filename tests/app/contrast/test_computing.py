@@ -9,9 +9,9 @@ import pytest
 
 from app.contrast import computing
 from app.contrast.computing import contrasted, sized
-from app.contrast.prompts import Item
 from app.contrast.question import Contrast, from_body
 from app.contrast.result import Result
+from app.web.prompts import Item
 from app.web.sources import InstalledSource
 from inference.engine import protocol as p
 from inference.engine.protocol import EngineError

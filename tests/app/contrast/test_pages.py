@@ -233,3 +233,34 @@ async def test_a_view_without_a_job_or_a_result_says_so(world: World, engine: Pl
     async with world.client(engine) as browser:
         page = await browser.get(f"/s/{view}")
     assert "There is no result" in Parsed(page.text).text
+
+
+async def test_a_contrast_is_handed_on_with_a_card_a_frame_and_a_description(
+    world: World, engine: Planted, body: dict[str, Any]
+) -> None:
+    async with world.client(engine) as browser:
+        sent = await browser.post(CONTRAST, data=form(body, name_a="<b>sorry", name_b="plain"))
+        place = sent.headers["Location"]
+        page = await browser.get(place)
+        embed = await browser.get(f"{place}?embed=true&embedplots=false")
+        card = await browser.get(f"/cards{place}.png")
+        described = (await browser.get("/oembed", params={"url": f"http://localhost{place}?more_on=a"})).json()
+        data = (await browser.get(f"{place}.json")).json()["outcome"]
+        missing = await browser.get("/s/nothing-here?embed=true")
+    assert f'<meta property="og:image" content="http://localhost/cards{place}.png">' in page.text
+    assert "&lt;b&gt;sorry against plain" in page.text
+    assert f"{place}?embed=true" in page.text
+    assert (card.status_code, card.headers["content-type"]) == (200, "image/png")
+    assert card.content[16:24] == (1200).to_bytes(4) + (630).to_bytes(4)
+    assert "frame-ancestors *" in embed.headers["content-security-policy"]
+    assert len(embed.content) < 30_000
+    assert embed.text.count("<tr><th scope=") == 1 + 10
+    assert f'/{data["rows"][0]["source"]}/{data["rows"][0]["index"]}"' in embed.text
+    assert "<svg" not in embed.text
+    assert "<b>sorry" not in page.text + embed.text
+    assert described["type"] == "rich"
+    assert "embed=true" in described["html"]
+    assert "more_on=a" in described["html"]
+    assert described["title"].startswith("<b>sorry against plain")
+    assert missing.status_code == 404
+    assert "frame-ancestors *" in missing.headers["content-security-policy"]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.contrast.halves import ranking_half
-from app.contrast.prompts import Item
 from app.contrast.statistics import Entries, Separation, corrected, separation, strongest
+from app.web.prompts import Item
 
 
 def sparse(dense: np.ndarray) -> Entries:
