@@ -20,7 +20,7 @@ from app.settings import Settings
 from app.web import csrf, errors, templating
 from app.web.addresses import address
 from app.web.errors import Problem
-from app.web.principal import IN_SCOPE, Principal
+from app.web.principal import IN_SCOPE, Principal, speaking
 from inference.errors import GemlensError
 
 log = structlog.get_logger("gemlens.audit")
@@ -177,7 +177,8 @@ class Gate:
             await send(message)
 
         try:
-            await self.app(scope, receive, send_with_headers)
+            with speaking(principal):
+                await self.app(scope, receive, send_with_headers)
         finally:
             if scope["method"] not in csrf.SAFE_METHODS and need in ("write", "admin", "person"):
                 audit(scope, principal, template=template, status=status)

@@ -9,6 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.catalogue.view import InstalledRow
 from app.db.tables import Dictionary, Model, Source, SourceSet
+from app.store.ownership import reachable
+from app.web.principal import asking
 
 
 async def models(session: AsyncSession) -> list[str]:
@@ -16,7 +18,7 @@ async def models(session: AsyncSession) -> list[str]:
 
 
 async def installed(session: AsyncSession, model: str | None = None) -> list[InstalledRow]:
-    """Registered sources, by layer and name."""
+    """Registered sources, by layer and name, but for others' private ones."""
     asked = (
         select(
             Model.name,
@@ -32,7 +34,9 @@ async def installed(session: AsyncSession, model: str | None = None) -> list[Ins
             Dictionary.sha256,
         )
         .join(Model, Model.id == Source.model_id)
+        .join(SourceSet, SourceSet.id == Source.source_set_id)
         .outerjoin(Dictionary, Dictionary.id == Source.dictionary_id)
+        .where(reachable(asking(), SourceSet))
         .order_by(Model.id, Source.layer, Source.name)
     )
     if model is not None:

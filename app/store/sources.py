@@ -1,4 +1,7 @@
-"""Sources and what they show: one row with its model, its set, its dictionary and its current harvest."""
+"""Sources and what they show: one row with its model, its set, its dictionary and its current harvest.
+
+A source of a set that is another's and private is answered as one that does not exist, whoever's room asks for it.
+"""
 
 from collections import namedtuple
 from collections.abc import Mapping
@@ -13,6 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.binary import fetch
 from app.db.tables import Checkpoint, Corpus, Dictionary, Harvest, Model, Source, SourceSet
+from app.store.ownership import may_see, reachable
+from app.web.principal import asking
 from gemmascope.nearest import nearest
 from inference.errors import BadInput, NotFound
 
@@ -50,6 +55,9 @@ class SourceRow:
     """None, like all of the dictionary, where only examples and labels were imported."""
     set_id: int
     set_name: str
+    owner_id: int | None
+    """The set's, as is its visibility."""
+    visibility: str
     location: str | None
     revision: str | None
     sha256: str | None
@@ -72,7 +80,8 @@ async def find(session: AsyncSession, model: str, name: str) -> SourceRow:
     """A source by its names; where there is none, the sentence names the nearest that exist."""
     query, fields = _one()
     for row in await fetch(session, query, {"model": model, "name": name}):
-        return _row(fields._make(row))
+        if may_see(asking(), found := _row(fields._make(row))):
+            return found
     models = list(await session.scalars(select(Model.name).order_by(Model.id)))
     if model not in models:
         raise NotFound(f"{model[:80]!r} is no model of this server. It has: {', '.join(models) or 'none yet'}.")
@@ -83,7 +92,7 @@ async def find(session: AsyncSession, model: str, name: str) -> SourceRow:
 
 
 async def by_id(session: AsyncSession, source_id: int) -> SourceRow:
-    row = (await session.execute(_asked().where(Source.id == source_id))).one_or_none()
+    row = (await session.execute(_asked().where(Source.id == source_id, _seen()))).one_or_none()
     if row is None:
         raise NotFound("This source was removed meanwhile.")
     return _row(row)
@@ -91,19 +100,20 @@ async def by_id(session: AsyncSession, source_id: int) -> SourceRow:
 
 async def of_model(session: AsyncSession, model: str) -> list[SourceRow]:
     """By layer, then by name."""
-    asked = _asked().where(Model.name == model).order_by(Source.layer, Source.name)
+    asked = _asked().where(Model.name == model, _seen()).order_by(Source.layer, Source.name)
     return [_row(row) for row in await session.execute(asked)]
 
 
 async def all_sources(session: AsyncSession) -> list[SourceRow]:
     """By model, layer and name."""
-    asked = _asked().order_by(Model.id, Source.layer, Source.name)
+    asked = _asked().where(_seen()).order_by(Model.id, Source.layer, Source.name)
     return [_row(row) for row in await session.execute(asked)]
 
 
 async def beside(session: AsyncSession, source: SourceRow) -> tuple[SourceRow | None, SourceRow | None]:
     """The sources of the same set in the nearest layer before and after, as far as there are any."""
-    same_set = [_row(row) for row in await session.execute(_asked().where(Source.source_set_id == source.set_id))]
+    asked = _asked().where(Source.source_set_id == source.set_id, _seen())
+    same_set = [_row(row) for row in await session.execute(asked)]
     before = [other for other in same_set if other.layer < source.layer]
     after = [other for other in same_set if other.layer > source.layer]
     return (
@@ -129,12 +139,17 @@ def check_number(text: str) -> int:
     return int(text)
 
 
+def _seen() -> Any:
+    return reachable(asking(), SourceSet)
+
+
 @cache
 def _asked() -> Any:
     return (
         select(
             Source.id, Source.model_id, Model.name.label("model"), Source.name, Source.layer, Source.width,
-            Dictionary.kind, Source.source_set_id, SourceSet.name.label("set_name"), Dictionary.location,
+            Dictionary.kind, Source.source_set_id, SourceSet.name.label("set_name"),
+            SourceSet.owner_id, SourceSet.visibility, Dictionary.location,
             Dictionary.revision, Dictionary.sha256, Dictionary.declared_l0, Dictionary.reads, Dictionary.writes,
             Source.facts, Harvest.id.label("harvest_id"), Harvest.corpus_id, Corpus.name.label("corpus"),
             Corpus.description.label("corpus_description"), Corpus.tokenizer_id,
@@ -187,6 +202,8 @@ def _row(row: Any) -> SourceRow:
         kind=row.kind,
         set_id=row.source_set_id,
         set_name=row.set_name,
+        owner_id=row.owner_id,
+        visibility=row.visibility,
         location=row.location,
         revision=row.revision,
         sha256=row.sha256,

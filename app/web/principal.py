@@ -4,7 +4,9 @@ At home there is nobody in particular, `current` is None, and everything is allo
 somebody: a person, a service, or the anonymous visitor, whose `id` is None.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
@@ -13,6 +15,7 @@ from starlette.types import Scope
 from inference.errors import GemlensError
 
 IN_SCOPE = "gemlens.principal"
+_ASKING: ContextVar["Principal | None"] = ContextVar("asking", default=None)
 SCOPES = ("read", "compute", "write", "admin")
 """What keys may be good for. Who may compute or write may read; admin is everything."""
 PERSON = ("read", "compute", "write")
@@ -54,6 +57,22 @@ def granted(scopes: Iterable[str]) -> frozenset[str]:
 def of(scope: Scope) -> Principal | None:
     found = scope.get(IN_SCOPE)
     return found if isinstance(found, Principal) else None
+
+
+@contextmanager
+def speaking(principal: Principal) -> Iterator[None]:
+    """Until the block ends, `asking` is this one."""
+    token = _ASKING.set(principal)
+    try:
+        yield
+    finally:
+        _ASKING.reset(token)
+
+
+def asking() -> Principal | None:
+    """Who asks, where no request is at hand: what is read of the store for anybody at all must not depend on every
+    room remembering to say for whom. None at home, in commands and in jobs."""
+    return _ASKING.get()
 
 
 def current(request: HTTPConnection) -> Principal | None:
