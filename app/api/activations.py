@@ -11,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from app.api import table
-from app.contrast import prompts as reading
-from app.contrast.prompts import Form, Item
 from app.neuronpedia.inference.served import Served, served
+from app.web import prompts as reading
 from app.web.house import house_of
 from app.web.patience import Gone, while_waited_for
+from app.web.prompts import Form, Item
 from app.web.provenance import shown_location
 from app.web.sources import InstalledSource
 from inference.engine.protocol import EngineError, Provenance, SparseActivations, SparseActivationsAnswer
