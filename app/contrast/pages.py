@@ -12,16 +12,17 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from app.contrast import asking, computing, examples, keeping, known, tables
+from app.contrast import asking, computing, examples, handing_on, keeping, known, tables
 from app.contrast.keeping import Kept
 from app.contrast.question import MAX_PROMPTS, POOLINGS, Contrast, from_form
 from app.contrast.view import PAGE, ContrastView, Shown, contrast_view, fitting, outcome, parse_shown
 from app.store.at_hand import database_of
-from app.web import errors, prompts, templating
+from app.web import embeds, errors, prompts, templating
 from app.web.addresses import address
 from app.web.forms import text_fields
 from app.web.house import house_of
 from app.web.patience import Gone
+from app.web.sharing import Shared
 from inference.engine.protocol import EngineError
 from inference.errors import BadInput, GemlensError, NotFound
 
@@ -98,8 +99,14 @@ async def as_parquet(request: Request, model: str, view: str) -> Response:
 
 
 async def page(request: Request, kept: Kept) -> Response:
-    """A saved contrast, or how far it is."""
-    return _page(request, await drawn(request, kept, parse_shown(request.query_params)), kept.asked)
+    """A saved contrast, or how far it is; as an embed its best features alone."""
+    shown = parse_shown(request.query_params)
+    share = handing_on.shared_contrast(request, kept, shown)
+    if embed := embeds.parse(request.query_params):
+        view = await drawn(request, kept, shown, rows=handing_on.IN_EMBED)
+        context = {"view": view, "asked": kept.asked, "model": kept.model, "here": share.link}
+        return embeds.page(request, "share/contrast.html", context, embed=embed)
+    return _page(request, await drawn(request, kept, shown), kept.asked, share=share)
 
 
 async def drawn(request: Request, kept: Kept, shown: Shown, *, rows: int | None = PAGE) -> ContrastView:
@@ -116,7 +123,7 @@ async def drawn(request: Request, kept: Kept, shown: Shown, *, rows: int | None 
     return contrast_view(kept.model, kept.asked, id=kept.id or None, shown=shown, found=found, working=working)
 
 
-def _page(request: Request, view: ContrastView, asked: Contrast) -> Response:
+def _page(request: Request, view: ContrastView, asked: Contrast, *, share: Shared | None = None) -> Response:
     here = address(request.scope, "s", view.id) if view.id else ""
     most = house_of(request).settings.max_query_bytes
 
@@ -146,6 +153,7 @@ def _page(request: Request, view: ContrastView, asked: Contrast) -> Response:
         "data": address(request.scope, "s", view.id or "", suffix=".json", query=view.shown.query()),
         "live": live,
         "page_rows": PAGE,
+        "share": share,
     }  # fmt: skip
     return templating.page(request, "contrast/result.html", context, blocks=("answer",))
 
