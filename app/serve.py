@@ -1,7 +1,8 @@
 """`gemlens serve`: the port, the engine, the database, the pages; then the same backwards.
 
 The port is taken first, because a taken port is the likeliest thing to go wrong and costs nothing to find out. The
-engine starts next and loads beside everything else; pages are served as soon as the database is there.
+engine starts next and loads beside everything else. The pages' code is read while the database starts, and pages are
+served as soon as both are there.
 """
 
 import asyncio
@@ -13,16 +14,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 
-from app.catalogue.installed import DatabaseCatalogue
-from app.catalogue.starter import register_starter
 from app.cli import ENGINE, WORKER, argv
 from app.db.database import Database
 from app.db.migrate import upgrade
-from app.jobs.making import making
-from app.main import create_app
 from app.readiness import MigratedDatabase
 from app.settings import Settings, environment
 from app.web import logs
@@ -32,7 +30,11 @@ from inference.engine.protocol import Capabilities, CapabilitiesAnswer, Engine, 
 from inference.engine.supervisor import Supervisor, socket_probe
 from inference.errors import BadInput, Unavailable
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
 BACKLOG = 512
+WARM_AFTER_SECONDS = 1.0
 WORKER_ASKS = 240
 """How often, twice a second, engines are asked whether they have loaded before the worker starts anyway."""
 
@@ -73,6 +75,7 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
     loop.add_signal_handler(signal.SIGTERM, task.cancel)
     async with AsyncExitStack() as stack:
         engines = await stack.enter_async_context(_engines(settings))
+        reading = asyncio.create_task(asyncio.to_thread(_read_pages))
         database = await Database.open(
             url=settings.database_url,
             home=settings.home,
@@ -81,6 +84,12 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
             pool_size=settings.database_pool,
         )
         stack.push_async_callback(database.close)
+        await reading
+        from app.catalogue.installed import DatabaseCatalogue
+        from app.catalogue.starter import register_starter
+        from app.jobs.making import making
+        from app.main import create_app
+
         await asyncio.to_thread(upgrade, database.url)
         await register_starter(database)
         app = create_app(
@@ -104,8 +113,30 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
         sys.stdout.write(f"Gemlens is on {shown_address(settings)}\n")
         sys.stdout.flush()
         loop.remove_signal_handler(signal.SIGTERM)
-        after = partial(_long_work, settings, database, engines, stack)
-        await WebServer(config, listens=after).serve(sockets=[listening])
+
+        async def listens() -> None:
+            warming = asyncio.create_task(_warm(app), name="rooms that come later")
+            stack.callback(warming.cancel)
+            await _long_work(settings, database, engines, stack)
+
+        await WebServer(config, listens=listens).serve(sockets=[listening])
+
+
+def _read_pages() -> None:
+    """In a thread of its own: a second of work, while the database's server starts and mostly waits."""
+    import app.jobs.making
+    import app.main  # noqa: F401
+
+
+def _read_long_work() -> None:
+    import app.harvests.starter
+    import app.jobs.first  # noqa: F401
+
+
+async def _warm(app: "FastAPI") -> None:
+    """What was left out of the start, once whoever waited for it has a page."""
+    await asyncio.sleep(WARM_AFTER_SECONDS)
+    await app.state.later.let_in()
 
 
 @asynccontextmanager
@@ -138,14 +169,14 @@ async def _long_work(
 ) -> None:
     """A worker beside the web, unless told otherwise, and the first thing for it to do. Engines elsewhere are somebody
     else's, and what is installed for them is too."""
-    if not settings.engines:
-        # The queue's library is loaded once pages are served.
-        from app.jobs.first import wish_first_source
+    # The queue's library is loaded once pages are served, and not in their way.
+    await asyncio.to_thread(_read_long_work)
+    from app.harvests.starter import wish_starter
+    from app.jobs.first import wish_first_source
 
+    if not settings.engines:
         await wish_first_source(database, settings)
     # Also where the engine is somebody else's: the rows are the database's.
-    from app.harvests.starter import wish_starter
-
     await wish_starter(database, settings)
     if settings.no_worker:
         return

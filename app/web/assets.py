@@ -1,13 +1,15 @@
 """Our few static files, read once, served from memory under an address that changes with their content.
 
 `/static/gemlens.css?v=1a2b3c4d` may be kept for a year, since another content has another address. Each file is
-compressed once, at start. Only what was found at start exists, so no path can lead out of the folder.
+compressed once, when it is first asked for. Only what was found at start exists, so no path can lead out of the folder.
 """
 
+import asyncio
 import gzip
 import hashlib
 import mimetypes
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from starlette.exceptions import HTTPException
@@ -21,10 +23,14 @@ FOREVER = "public, max-age=31536000, immutable"
 @dataclass(frozen=True)
 class Asset:
     content: bytes
-    compressed: bytes | None
-    """gzip, where that is smaller."""
     media_type: str
     version: str
+
+    @cached_property
+    def compressed(self) -> bytes | None:
+        """gzip, where that is smaller."""
+        made = gzip.compress(self.content, compresslevel=9, mtime=0)
+        return made if len(made) < 0.95 * len(self.content) else None
 
 
 class Assets:
@@ -57,18 +63,19 @@ class Assets:
         headers = {"Cache-Control": FOREVER if fresh else "no-cache", "ETag": etag, "Vary": "Accept-Encoding"}
         if request.headers.get("if-none-match") == etag:
             return Response(status_code=304, headers=headers)
-        if asset.compressed is not None and "gzip" in request.headers.get("accept-encoding", ""):
-            headers["Content-Encoding"] = "gzip"
-            return Response(asset.compressed, media_type=asset.media_type, headers=headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            # Of a megabyte that takes as long as many pages.
+            compressed = await asyncio.to_thread(lambda: asset.compressed)
+            if compressed is not None:
+                headers["Content-Encoding"] = "gzip"
+                return Response(compressed, media_type=asset.media_type, headers=headers)
         return Response(asset.content, media_type=asset.media_type, headers=headers)
 
 
 def _read(path: Path) -> Asset:
     content = path.read_bytes()
-    compressed = gzip.compress(content, compresslevel=9, mtime=0)
     return Asset(
         content=content,
-        compressed=compressed if len(compressed) < 0.95 * len(content) else None,
         media_type=mimetypes.guess_type(path.name)[0] or "application/octet-stream",
         version=hashlib.sha256(content).hexdigest()[:12],
     )
