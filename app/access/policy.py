@@ -41,7 +41,7 @@ RULES = (
         "compute",
         "POST",
         "/tour /{}/live /{}/live/continue /{}/steer /{}/steer/continue /{}/chat /{}/chat/continue "
-        "/{}/contrast /{}/contrast.json /{}/contrast/{}/cancel /{}/{}/{}",
+        "/{}/contrast /{}/contrast.json /{}/contrast/{}/cancel /{}/{}/{} /lists/{}/try",
     ),
     # Pages and data to read.
     Rule(

@@ -4,30 +4,19 @@ The scale is the feature's peak over its corpus where that is known, so that a t
 examples below it.
 """
 
-import asyncio
 from dataclasses import dataclass
 
-import numpy as np
 from markupsafe import Markup
 from starlette.requests import Request
 
 from app.web import sources
-from app.web.examples import Spot, marked, spoken, spots
+from app.web.examples import Spot, marked, spoken
 from app.web.house import house_of
 from app.web.provenance import Origin
-from inference.engine.protocol import (
-    Activations,
-    ActivationsAnswer,
-    Capabilities,
-    CapabilitiesAnswer,
-    Columns,
-    EngineError,
-    Prompt,
-)
+from app.web.trying import Loading as Loading
+from app.web.trying import engine_for, line, loading
+from inference.engine.protocol import Activations, ActivationsAnswer, Columns, Prompt
 from inference.errors import BadInput, Unavailable
-
-ANSWER_SECONDS = 1.0
-"""A page does not wait longer for an engine to say whether it is ready."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,33 +43,15 @@ class Tried:
         return spoken(self.spots, most=200)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Loading:
-    """The engine is not ready yet; the page asks again by itself."""
-
-    doing: str
-    progress: float
-
-
 async def try_text(
     request: Request, *, model: str, source: str, index: int, text: str, corpus_peak: float | None
 ) -> Tried | Loading:
     house = house_of(request)
     if not text.strip():
         raise BadInput("Write or paste a text to try the feature on.")
-    engine = house.engines.get(model)
-    if engine is None:
-        raise Unavailable(f"No engine serves {model} here, so its features can be read but not tried.")
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            held: CapabilitiesAnswer = await engine.ask(Capabilities())
-    except TimeoutError:
-        raise EngineError("unavailable", "The engine does not answer at the moment.", retry_after=3) from None
-    if held.state == "loading":
-        return Loading(doing=held.doing, progress=min(1.0, max(0.0, held.progress)))
-    if held.state != "ready":
-        doing = "is shutting down" if held.state == "draining" else held.doing or "could not load the model"
-        raise EngineError("unavailable", f"The engine is away: {doing}.", retry_after=5)
+    engine = engine_for(house.engines, model)
+    if waiting := await loading(engine):
+        return waiting
     installed = sources.find(await house.catalogue.sources(model), source, model=model)
     if not installed.source.location:
         raise Unavailable(
@@ -89,20 +60,16 @@ async def try_text(
     question = Activations(prompts=(Prompt(text=text),), columns=(Columns(source=installed.source, indexes=(index,)),))
     answer: ActivationsAnswer = await engine.ask(question)
     (prompt,) = answer.prompts
-    tokens, values = prompt.tokens, np.maximum(prompt.values[0][:, 0], 0)
-    start = tokens.untrained
-    trained = values[start:]
-    peak = float(trained.max(initial=0.0))
-    scale = max(corpus_peak or 0.0, 0.0) or peak
+    found = line(prompt.tokens, prompt.values[0][:, 0], corpus_peak=corpus_peak)
     return Tried(
         text=text,
-        untrained=tuple(tokens.pieces[:start]),
-        spots=spots(list(tokens.pieces[start:]), trained, tokens.ids[start:], peak=scale, start=start),
-        tokens=len(tokens.ids) - start,
-        fires_on=int(np.count_nonzero(trained)),
-        peak=peak,
-        position=int(trained.argmax()) + start if peak > 0 else None,
-        scale=scale,
-        relative=peak / corpus_peak if corpus_peak else None,
+        untrained=tuple(prompt.tokens.pieces[: prompt.tokens.untrained]),
+        spots=found.spots,
+        tokens=found.tokens,
+        fires_on=found.fires_on,
+        peak=found.peak,
+        position=found.position,
+        scale=found.scale,
+        relative=found.peak / corpus_peak if corpus_peak else None,
         origin=Origin.of(answer.provenance, installed.source),
     )

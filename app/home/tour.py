@@ -21,6 +21,7 @@ from app.web.addresses import address
 from app.web.forms import text_fields
 from app.web.house import House, house_of
 from app.web.patience import Gone, while_waited_for
+from app.web.trying import Loading
 from inference.engine.protocol import EngineError
 from inference.errors import BadInput, GemlensError
 
@@ -80,7 +81,7 @@ async def _asked(house: House, found: Lesson, step: int) -> dict[str, Any]:
         problem = errors.problem_of(error)
         passing = problem.status in (429, 503) and found.served
         return {"problem": problem, "again": (problem.retry_after or AGAIN_SECONDS) if passing else None}
-    if isinstance(answer, trying.Loading):
+    if isinstance(answer, Loading):
         return {"loading": answer, "again": AGAIN_SECONDS}
     return {"live": answer}
 

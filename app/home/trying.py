@@ -1,49 +1,36 @@
 """What the model does with the tour's texts right now: one question to the engine for each step."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 
 from app.home.atlas import set_of
 from app.home.lesson import Lesson
 from app.store import labels, sources
 from app.web import sources as installed_sources
-from app.web.examples import Spot, marked, spoken, spots
+from app.web.examples import Spot, marked, spoken
 from app.web.house import House
 from app.web.provenance import Origin
 from app.web.sources import InstalledSource
+from app.web.trying import Loading, engine_for, line, loading
 from inference.engine.protocol import (
     Ablate,
     AblateAnswer,
     Activations,
     ActivationsAnswer,
-    Capabilities,
-    CapabilitiesAnswer,
     Columns,
     Engine,
-    EngineError,
     Prompt,
     Tokens,
     TopFeatures,
     TopFeaturesAnswer,
 )
-from inference.errors import Unavailable
 
-ANSWER_SECONDS = 1.0
-"""A page does not wait longer for an engine to say whether it is ready."""
 AT_ONCE = 8
 """Features of one token that are listed."""
 GUESSES = 6
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loading:
-    doing: str
-    progress: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +94,8 @@ class Effect:
 
 
 async def ask(house: House, lesson: Lesson, step: int) -> Heat | AtToken | Effect | Loading:
-    engine = house.engines.get(lesson.model)
-    if engine is None or not lesson.served:
-        raise Unavailable(f"No engine serves {lesson.model} here, so its features can be read but not tried.")
-    if waiting := await _waiting(engine):
+    engine = engine_for(house.engines if lesson.served else {}, lesson.model)
+    if waiting := await loading(engine):
         return waiting
     every = await house.catalogue.sources(lesson.model)
     subject = installed_sources.find(every, lesson.subject.source, model=lesson.model)
@@ -138,20 +123,6 @@ def through_layers(subject: InstalledSource, every: Sequence[InstalledSource]) -
     return sorted((source for source in same if source.source.location), key=lambda source: source.source.layer)
 
 
-async def _waiting(engine: Engine) -> Loading | None:
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            held: CapabilitiesAnswer = await engine.ask(Capabilities())
-    except TimeoutError:
-        raise EngineError("unavailable", "The engine does not answer at the moment.", retry_after=3) from None
-    if held.state == "loading":
-        return Loading(doing=held.doing, progress=min(1.0, max(0.0, held.progress)))
-    if held.state != "ready":
-        doing = "is shutting down" if held.state == "draining" else held.doing or "could not load the model"
-        raise EngineError("unavailable", f"The engine is away: {doing}.", retry_after=5)
-    return None
-
-
 def _column(subject: InstalledSource, lesson: Lesson, prompt: Prompt) -> Activations:
     return Activations(prompts=(prompt,), columns=(Columns(source=subject.source, indexes=(lesson.subject.index,)),))
 
@@ -159,15 +130,12 @@ def _column(subject: InstalledSource, lesson: Lesson, prompt: Prompt) -> Activat
 async def _heat(engine: Engine, subject: InstalledSource, lesson: Lesson, text: str) -> Heat:
     answer: ActivationsAnswer = await engine.ask(_column(subject, lesson, Prompt(text=text)))
     (prompt,) = answer.prompts
-    start = prompt.tokens.untrained
-    values = np.maximum(prompt.values[0][start:, 0], 0)
+    found = line(prompt.tokens, prompt.values[0][:, 0], corpus_peak=lesson.subject.peak)
     return Heat(
-        spots=spots(
-            list(prompt.tokens.pieces[start:]), values, prompt.tokens.ids[start:], peak=lesson.subject.peak, start=start
-        ),
-        tokens=len(values),
-        fires_on=int(np.count_nonzero(values)),
-        peak=float(values.max(initial=0.0)),
+        spots=found.spots,
+        tokens=found.tokens,
+        fires_on=found.fires_on,
+        peak=found.peak,
         origin=Origin.of(answer.provenance, subject.source),
     )
 

@@ -13,19 +13,27 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from app.shelves import files, reading
+from app.shelves import files, reading, trying
 from app.shelves.who import may_make
 from app.store import ownership, shelves
 from app.store.at_hand import database_of
 from app.store.shelves import Visibility
-from app.web import principal, templating
+from app.web import errors, principal, templating
 from app.web.addresses import address
 from app.web.forms import text_fields
-from inference.errors import BadInput
+from app.web.house import house_of
+from app.web.patience import Gone, while_waited_for
+from app.web.trying import Loading
+from inference.engine.protocol import EngineError
+from inference.errors import BadInput, GemlensError
 
 LONGEST_ADDRESS = 6_000
 """Longer ones are cut by programs on the way."""
 LARGEST_FILE = 4_000_000
+
+LIST = "shelves/list.html"
+NOT_TRIED = {"tried": None, "waiting": None, "problem": None}
+NO_LONGER_WAITED_FOR = 499
 
 router = APIRouter(include_in_schema=False)
 
@@ -141,8 +149,40 @@ async def show(request: Request, list_id: str, page: str = "") -> Response:
         "data": address(request.scope, "lists", list_id, suffix=".json", page=None if view.page == 1 else view.page),
         "quick": _quick(request, found.title, names),
         "changing": request.query_params.get("change", ""),
+        "served": trying.may_be_tried(house_of(request), view.entries),
+        "runs": who is None or "compute" in who.scopes,
+        "text": view.test_text,
+        **NOT_TRIED,
     }
-    return templating.page(request, "shelves/list.html", context)
+    return templating.page(request, LIST, context)
+
+
+@router.post("/lists/{list_id}/try")
+async def try_(request: Request, list_id: str) -> Response:
+    """The features of a page of the list on a text; the list's own where none is given."""
+    fields = await text_fields(request)
+    who = principal.current(request)
+    async with database_of(request).session() as session:
+        found = await shelves.find(session, who, list_id)
+        view = await reading.read(session, who, found, page=reading.check_page(fields.get("page", "")))
+    text = (fields.get("text") or view.test_text).replace("\r\n", "\n")
+    context: dict[str, Any] = {
+        "view": view,
+        "here": address(request.scope, "lists", list_id),
+        "text": text,
+        **NOT_TRIED,
+    }
+    try:
+        if "\x00" in text:
+            raise BadInput("The text holds a NUL character, which is no text. Leave it out.")
+        answer = await while_waited_for(request, trying.try_list(house_of(request), view.entries, text))
+        context["waiting" if isinstance(answer, Loading) else "tried"] = answer
+    except Gone:
+        return Response(status_code=NO_LONGER_WAITED_FOR)
+    except (EngineError, GemlensError) as error:
+        context["problem"] = errors.problem_of(error)
+    status = context["problem"].status if context["problem"] else 200
+    return templating.page(request, "shelves/tried.html", context, blocks=("tried",), status=status)
 
 
 @router.post("/lists/{list_id}")
