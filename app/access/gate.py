@@ -132,9 +132,7 @@ class Gate:
                 continue
             left.append(one)
             if one.spent:
-                what = "requests" if name == "requests" else "requests that ask the model"
-                sentence = f"That was more than {one.quota} {what} in a minute. Go on in {one.seconds} seconds."
-                return left, Problem(429, "too_many_requests", sentence, retry_after=one.seconds)
+                return left, Problem(429, "too_many_requests", _too_many(one), retry_after=one.seconds)
         return left, None
 
     async def _refuse(self, request: Request, send: Send, problem: Problem, *, left: list[Left]) -> None:
@@ -165,6 +163,13 @@ class Gate:
         principal: Principal = scope[IN_SCOPE]
         status = 500
 
+        def charge() -> str:
+            one = self._allowance.take("compute", who_pays(Request(scope), principal))
+            if one is None:
+                return ""
+            left.append(one)
+            return _too_many(one) if one.spent else ""
+
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
@@ -177,11 +182,16 @@ class Gate:
             await send(message)
 
         try:
-            with speaking(principal):
+            with speaking(principal, charge=charge):
                 await self.app(scope, receive, send_with_headers)
         finally:
             if scope["method"] not in csrf.SAFE_METHODS and need in ("write", "admin", "person"):
                 audit(scope, principal, template=template, status=status)
+
+
+def _too_many(one: Left) -> str:
+    what = "requests" if one.name == "requests" else "requests that ask the model"
+    return f"That was more than {one.quota} {what} in a minute. Go on in {one.seconds} seconds."
 
 
 def _is_page(request: Request) -> bool:

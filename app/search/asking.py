@@ -41,6 +41,11 @@ class Asking:
             raise Late
         return task.result()
 
+    def knows(self, model: str, question: Any) -> bool:
+        """Whether it was asked already: then asking again costs the engine nothing."""
+        key = (model, question)
+        return key in self._answers or key in self._running
+
     async def _run(self, key: Hashable, engine: Engine, question: Any) -> Any:
         try:
             async with asyncio.timeout(LONGEST_SECONDS):

@@ -14,6 +14,7 @@ from app.search.fusion import Key, Match, Ranking
 from app.search.question import MEANT_CHARACTERS, PAGE, Reading
 from app.search.scope import Place, Scope
 from app.search.view import Reason, Tried
+from app.web.principal import charge_compute
 from app.web.sources import Catalogue, InstalledSource
 from inference.engine.protocol import Embed, Engine, EngineError, Prompt, TopFeatures, TopFeaturesAnswer
 from inference.errors import GemlensError
@@ -164,6 +165,8 @@ async def by_prompt(search: Search) -> Outcome:
         return _not_tried("prompt", "None of these sources has a dictionary here to read the text with.")
     chosen = installed[:PROMPT_SOURCES]
     question = TopFeatures(prompts=(Prompt(text=text),), sources=tuple(source.source for source in chosen), k=PER_TOKEN)
+    if not search.asking.knows(model, question) and (why := charge_compute()):
+        return _not_tried("prompt", why)
     try:
         answer = await search.asking.ask(model, engine, question, seconds=PROMPT_SECONDS)
     except Late:

@@ -4,7 +4,7 @@ At home there is nobody in particular, `current` is None, and everything is allo
 somebody: a person, a service, or the anonymous visitor, whose `id` is None.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from inference.errors import GemlensError
 
 IN_SCOPE = "gemlens.principal"
 _ASKING: ContextVar["Principal | None"] = ContextVar("asking", default=None)
+_CHARGE: ContextVar[Callable[[], str] | None] = ContextVar("charge", default=None)
 SCOPES = ("read", "compute", "write", "admin")
 """What keys may be good for. Who may compute or write may read; admin is everything."""
 PERSON = ("read", "compute", "write")
@@ -60,13 +61,21 @@ def of(scope: Scope) -> Principal | None:
 
 
 @contextmanager
-def speaking(principal: Principal) -> Iterator[None]:
-    """Until the block ends, `asking` is this one."""
-    token = _ASKING.set(principal)
+def speaking(principal: Principal, *, charge: Callable[[], str]) -> Iterator[None]:
+    """Until the block ends, `asking` is this one, and what it computes is charged so."""
+    tokens = _ASKING.set(principal), _CHARGE.set(charge)
     try:
         yield
     finally:
-        _ASKING.reset(token)
+        _ASKING.reset(tokens[0])
+        _CHARGE.reset(tokens[1])
+
+
+def charge_compute() -> str:
+    """For a route whose need is to read, when it does ask the model: counts it as a request that does. Why it may not
+    be done now; empty where it may. Nobody counts at home."""
+    charge = _CHARGE.get()
+    return "" if charge is None else charge()
 
 
 def asking() -> Principal | None:
