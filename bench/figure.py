@@ -25,9 +25,11 @@ class Figure:
     """What the number was made from."""
 
     def line(self) -> str:
-        holds = None
+        """As JSON. `of_bound` is 1 at the bound and less where it is kept, whichever way that is."""
+        holds = of_bound = None
         if self.bound is not None:
             holds = self.value >= self.bound if self.at_least else self.value <= self.bound
+            of_bound = round(self.bound / self.value if self.at_least else self.value / self.bound, 3)
         return json.dumps(
             {
                 "name": self.name,
@@ -35,6 +37,7 @@ class Figure:
                 "unit": self.unit,
                 "bound": self.bound,
                 "holds": holds,
+                "of_bound": of_bound,
                 **self.detail,
                 "machine": machine(),
             }
