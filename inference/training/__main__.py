@@ -37,7 +37,7 @@ def run(config: TrainConfig, model: Gemma) -> None:
 
 def show(row: Row) -> None:
     say(
-        f"step {row.step}/{row.steps}  {row.tokens / 1e6:.1f}M tokens  {row.tokens_per_s / 1e3:.0f}k tok/s  "
+        f"step {row.step}/{row.steps}  {row.tokens / 1e6:.1f}M tokens  {speed(row.tokens_per_s)}  "
         f"{row.seconds_left:.0f} s left"
     )
     if row.step % 500 < 50 or row.step == row.steps:
@@ -46,6 +46,11 @@ def show(row: Row) -> None:
                 f"    {found.name:55} L0 {found.l0:6.1f}  FVU {found.fvu:.4f}  ordinary {found.fvu_ordinary:.4f}  "
                 f"dead {found.dead_share:6.2%}  threshold {found.threshold:.4f}"
             )
+
+
+def speed(tokens_per_s: float) -> str:
+    """In thousands where there are any; a slow processor reads hundreds."""
+    return f"{tokens_per_s:.0f} tok/s" if tokens_per_s < 1000 else f"{tokens_per_s / 1e3:.0f}k tok/s"
 
 
 def say(line: str) -> None:
