@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from app.cli import ENGINE, WORKER, argv
+from app.commands.shared import ENGINE, WORKER, argv
 from app.db.database import Database
 from app.db.migrate import upgrade
 from app.readiness import MigratedDatabase

@@ -6,7 +6,7 @@ and registers what it made; the pages show it then without a restart.
 """
 
 from app.catalogue.queries import installed
-from app.cli import FIRST, argv
+from app.commands.shared import FIRST, argv
 from app.db.database import Database
 from app.jobs.child import run_child
 from app.jobs.job import Job, long_work
