@@ -8,7 +8,7 @@ from app.contrast.keeping import Kept
 from app.contrast.view import Outcome, Shown
 from app.web import numbers
 from app.web.cards import Card, Fact
-from app.web.sharing import Part, Shared, share
+from app.web.sharing import Part, Shared, one_line, share
 
 PARTS = (
     Part(name="explanation", title="Labels"),
@@ -18,6 +18,7 @@ PARTS = (
 IN_EMBED = 10
 ON_CARD = 4
 """Features of each side."""
+LONGEST_NAME = 24
 
 
 def shared_contrast(request: Request, kept: Kept, shown: Shown) -> Shared:
@@ -42,7 +43,7 @@ def _description(kept: Kept) -> str:
     held = ", checked on prompts that were held out" if found.held_out else ""
     return (
         f"{numbers.count(found.significant)} of {numbers.count(found.tests)} features of {kept.model} tell two sets of "
-        f"prompts apart with certainty ({found.prompts_a} and {found.prompts_b} prompts{held})."
+        f"prompts apart at q ≤ 5 % ({found.prompts_a} and {found.prompts_b} prompts{held})."
     )
 
 
@@ -61,7 +62,7 @@ def contrast_card(kept: Kept, found: Outcome | None) -> Card:
         facts=(Fact("Significant", numbers.count(found.significant)),)
         + ((Fact("Best AUC", f"{best:.3f}"),) if best is not None else ()),
         lists=tuple(
-            (f"More on {name}", tuple(row.label or f"{row.source}/{row.index}" for row in some))
+            (f"More on {one_line(name, LONGEST_NAME)}", tuple(row.label or f"{row.source}/{row.index}" for row in some))
             for side, name in sides.items()
             if (some := [row for row in found.rows if row.more_on == side][:ON_CARD])
         ),

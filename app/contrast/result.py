@@ -1,6 +1,8 @@
 """What a contrast found, as it is kept in a saved view and drawn from there. Labels are not in it: they are looked up
 when it is shown, so that an old view shows what is known now."""
 
+from typing import Any
+
 import msgspec
 
 
@@ -14,7 +16,7 @@ class Firing(msgspec.Struct, frozen=True):
     """Of the token at which it is strongest."""
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """How well one feature tells the sets apart."""
 
     source: str
@@ -33,6 +35,11 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     fired_a: int
     """In how many prompts it fires."""
     fired_b: int
+
+
+class Found(Measured, frozen=True, kw_only=True):
+    """With the prompts in which it is strong."""
+
     examples_a: tuple[Firing, ...]
     examples_b: tuple[Firing, ...]
 
@@ -52,9 +59,9 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
     """Features that fired in at least one prompt."""
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    rows: tuple[Found, ...]
-    """Best first, as many as are kept."""
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read and tested."""
+
     sources: tuple[Read, ...]
     tests: int
     """Features of all sources: the p-values are corrected for so many."""
@@ -68,6 +75,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int
     """Of all prompts."""
     seconds: float
+
+
+class Result(Totals, frozen=True, kw_only=True):
+    rows: tuple[Found, ...]
+    """Best first, as many as are kept."""
     model: str
     checkpoint: str
     checkpoint_origin: str
@@ -78,3 +90,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def held_out(self) -> bool:
         return self.ranking_a < self.prompts_a
+
+
+def parts(of: msgspec.Struct, kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """The fields that a record has in common with another that says more."""
+    return {name: getattr(of, name) for name in kind.__struct_fields__}

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import msgspec
+
 from app.contrast.halves import LEAST
 from app.contrast.keeping import Working
 from app.contrast.known import NOTHING, Note
 from app.contrast.question import Contrast
-from app.contrast.result import Firing, Found, Read, Result
+from app.contrast.result import Firing, Found, Measured, Result, Totals, parts
 from app.web.prompts import Item, plain
 from inference.errors import BadInput
 
@@ -33,24 +35,11 @@ class Example:
     cut: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """A feature and how well it tells the sets apart."""
+class Row(Measured, frozen=True, kw_only=True):
+    """A feature and how well it tells the sets apart, with what is known of it."""
 
     rank: int
-    source: str
-    index: int
     more_on: Literal["a", "b"]
-    auc: float
-    auc_held_out: float | None
-    auc_all: float
-    effect: float | None
-    p: float
-    q: float
-    mean_a: float
-    mean_b: float
-    fired_a: int
-    fired_b: int
     density: float | None
     label: str | None
     counted: bool
@@ -80,8 +69,7 @@ class Shown:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Provenance:
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     checkpoint: str
     """sha256 of the weights."""
@@ -95,28 +83,18 @@ class Provenance:
         return self.checkpoint[:12]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
+class Outcome(Totals, frozen=True, kw_only=True):
     """What was found."""
 
     rows: tuple[Row, ...]
     fitting: int
     """Kept features that fit what is shown, whatever page."""
     kept: int
-    tests: int
-    significant: int
     test: str
     correction: str
     held_out: bool
     least_for_check: int
     """Distinct prompts that each set needs for a held-out half."""
-    prompts_a: int
-    prompts_b: int
-    ranking_a: int
-    ranking_b: int
-    tokens: int
-    seconds: float
-    sources: tuple[Read, ...]
     provenance: Provenance
 
 
@@ -182,30 +160,15 @@ def outcome(
 ) -> Outcome:
     """`rows` are those of the page (or of the whole table)."""
     return Outcome(
+        **parts(result, Totals),
         rows=tuple(_row(rank, found, asked, notes.get((found.source, found.index), NOTHING)) for rank, found in rows),
         fitting=fits,
         kept=len(result.rows),
-        tests=result.tests,
-        significant=result.significant,
         test=TEST,
         correction=CORRECTION,
         held_out=result.held_out,
         least_for_check=LEAST,
-        prompts_a=result.prompts_a,
-        prompts_b=result.prompts_b,
-        ranking_a=result.ranking_a,
-        ranking_b=result.ranking_b,
-        tokens=result.tokens,
-        seconds=result.seconds,
-        sources=result.sources,
-        provenance=Provenance(
-            model=result.model,
-            checkpoint=result.checkpoint,
-            checkpoint_origin=result.checkpoint_origin,
-            dtype=result.dtype,
-            device=result.device,
-            version=result.version,
-        ),
+        provenance=Provenance(**parts(result, Provenance)),
     )
 
 
@@ -238,20 +201,9 @@ def contrast_view(
 
 def _row(rank: int, found: Found, asked: Contrast, note: Note) -> Row:
     return Row(
+        **parts(found, Measured),
         rank=rank,
-        source=found.source,
-        index=found.index,
         more_on="a" if found.more_on_a else "b",
-        auc=found.auc,
-        auc_held_out=found.auc_held_out,
-        auc_all=found.auc_all,
-        effect=found.effect,
-        p=found.p,
-        q=found.q,
-        mean_a=found.mean_a,
-        mean_b=found.mean_b,
-        fired_a=found.fired_a,
-        fired_b=found.fired_b,
         density=note.density,
         label=note.label,
         counted=note.counted,
