@@ -94,9 +94,11 @@ def problem_of(error: Exception) -> Problem:
 def _validation_sentence(error: RequestValidationError) -> str:
     parts = []
     for detail in error.errors()[:5]:
+        if detail["type"] == "json_invalid":
+            return f"The body is no JSON: {detail['ctx']['error']} (character {detail['loc'][-1]})."
         # The first step says where the field stands, such as "body"; a field may itself be called "query".
         where = ".".join(map(str, detail["loc"][1:]))
-        parts.append(f"{where or 'the request'}: {detail['msg']}")
+        parts.append(f"{where or 'the request'}: {str(detail['msg']).removesuffix('.')}")
     return f"Something in this request is not of the form that is needed: {'; '.join(parts)}."
 
 
