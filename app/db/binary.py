@@ -3,7 +3,7 @@
 A feature's page reads some ten thousand token ids; parsed as text they would take longer than everything else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 from weakref import WeakSet
 
@@ -27,9 +27,10 @@ class _ArrayLoader(Loader):
     def load(self, data: Buffer) -> np.ndarray:
         if len(data) <= _HEADER:
             return np.empty(0, dtype=self.items["value"].newbyteorder("="))
-        return np.frombuffer(data, dtype=self.items, offset=_HEADER)["value"].astype(
-            self.items["value"].newbyteorder("=")
-        )
+        wire = self.items["value"]
+        if wire.itemsize == 4:  # the lengths are as wide as the elements, so this is every other one
+            return np.frombuffer(data, dtype=wire, offset=_HEADER)[1::2].astype(wire.newbyteorder("="))
+        return np.frombuffer(data, dtype=self.items, offset=_HEADER)["value"].astype(wire.newbyteorder("="))
 
 
 def _loader(wire: str) -> type[Loader]:
@@ -47,6 +48,12 @@ async def fetch(session: AsyncSession, query: str, values: Mapping[str, Any] | N
     async with connection.cursor(binary=True) as cursor:
         await cursor.execute(query.encode(), values)
         return await cursor.fetchall()
+
+
+def one_word(numbers: Iterable[int]) -> str:
+    """An array of whole numbers as Postgres reads it: for `%(name)s::integer[]`, in a tenth of the time that the driver
+    takes to look at each."""
+    return "{" + ",".join(map(str, numbers)) + "}"
 
 
 async def _connection(session: AsyncSession) -> psycopg.AsyncConnection[Any]:

@@ -169,7 +169,9 @@ def _where(source: SourceRow, filters: Filters, values: dict[str, Any]) -> str:
             values[name] = number / 100 if column == "density" else number
             parts.append(f"{column} {'>=' if side == 'from' else '<='} %({name})s::real")
     if filters.examples:
-        parts.append("exists (select 1 from example where harvest_id = %(harvest)s and example.index = stat.index)")
+        # Grouped by its key, which is read in order and merged with the list's: a look at each feature, or a hash of
+        # every band, takes several times as long.
+        parts.append("index in (select index from example where harvest_id = %(harvest)s group by index)")
     if filters.q:
         values["q"] = filters.q
         values["like"] = "%" + filters.q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db.binary import fetch
+from app.db.binary import fetch, one_word
 from app.store.labels import RANK, TOKEN_PATTERN
 from app.store.sources import SourceRow
 
@@ -63,9 +63,9 @@ async def known(session: AsyncSession, wanted: Collection[tuple[Place, int]]) ->
         return {}
     names = {source.id: source.name for source, _ in wanted}
     values: dict[str, Any] = {
-        "sources": [source.id for source, _ in wanted],
-        "harvests": [source.harvest for source, _ in wanted],
-        "indexes": [index for _, index in wanted],
+        "sources": one_word(source.id for source, _ in wanted),
+        "harvests": one_word(source.harvest for source, _ in wanted),
+        "indexes": one_word(index for _, index in wanted),
     }
     return {
         (names[source], index): Known(label, method == TOKEN_PATTERN, density)

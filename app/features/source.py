@@ -136,13 +136,13 @@ async def show(request: Request, model: str, source: str) -> Response:
 
 async def _found(request: Request, model: str, source: str) -> tuple[SourceRow, Filters]:
     filters = listing.parse(request.query_params)
-    async with database_of(request).session() as session:
+    async with database_of(request).reading() as session:
         return await sources.find(session, model, source), filters
 
 
 async def _view(request: Request, model: str, source: str) -> SourceView:
     filters = listing.parse(request.query_params)
-    async with database_of(request).session() as session:
+    async with database_of(request).reading() as session:
         found = await sources.find(session, model, source)
         listed = await _labelled(session, found, await listing.rows(session, found, filters, count=ROWS + 1))
         total = await listing.total(session, found, filters)
@@ -182,10 +182,10 @@ async def _labelled(session: AsyncSession, source: SourceRow, listed: list[Row])
 
 
 async def _all(database: Database, source: SourceRow, filters: Filters) -> AsyncIterator[list[Row]]:
-    """Page after page, each in a transaction of its own."""
+    """Page after page."""
     after = None
     while True:
-        async with database.session() as session:
+        async with database.reading() as session:
             some = await listing.rows(session, source, replace(filters, after=after), count=AT_ONCE)
             some = await _labelled(session, source, some)
         if some:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db.binary import fetch
+from app.db.binary import fetch, one_word
 from app.db.packing import Band, Occurrence
 from app.store.sources import HarvestRow
 
@@ -130,7 +130,7 @@ async def examples(
 ) -> dict[int, tuple[Bands, ...]]:
     """The bands of features, with every passage that they name; only the bands asked for, and of each at most the
     first `most` examples."""
-    values = {"harvest": harvest.id, "indexes": list(indexes), "bands": None if bands is None else list(bands)}
+    values = {"harvest": harvest.id, "indexes": one_word(indexes), "bands": None if bands is None else one_word(bands)}
     rows = await fetch(session, EXAMPLES, values)
     unpacked = [(*row[:5], Band.unpack(row[5])) for row in rows]
     wanted: set[int] = set()
@@ -148,7 +148,7 @@ async def texts_of(session: AsyncSession, corpus_id: int, passages: Collection[i
     """The token ids of passages, by number."""
     if not passages:
         return {}
-    return dict(await fetch(session, PASSAGES, {"corpus": corpus_id, "ids": list(passages)}))
+    return dict(await fetch(session, PASSAGES, {"corpus": corpus_id, "ids": one_word(passages)}))
 
 
 def _examples(band: Iterable[Occurrence], passages: Mapping[int, np.ndarray]) -> list[Example]:
@@ -168,7 +168,7 @@ async def _rows(
 ) -> Sequence[tuple[Any, ...]]:
     if not indexes:
         return ()
-    return await fetch(session, query, {"harvest": harvest_id, "indexes": list(indexes)})
+    return await fetch(session, query, {"harvest": harvest_id, "indexes": one_word(indexes)})
 
 
 def _quoted(names: Collection[str]) -> str:

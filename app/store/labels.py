@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db.binary import fetch
+from app.db.binary import fetch, one_word
 from app.db.copy import copy_rows
 from app.db.database import Database
 from app.db.tables import Label as LabelTable
@@ -99,7 +99,7 @@ async def of_features(session: AsyncSession, source_id: int, indexes: Collection
     if not indexes:
         return {}
     found: dict[int, list[Label]] = {}
-    for row in await fetch(session, OF_FEATURES, {"source": source_id, "indexes": list(indexes)}):
+    for row in await fetch(session, OF_FEATURES, {"source": source_id, "indexes": one_word(indexes)}):
         scores = tuple(Score(**score) for score in row[-1] or ())
         label = Label(**dict(zip(_COLUMNS, row, strict=False)), scores=scores)
         found.setdefault(label.index, []).append(label)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db.binary import fetch
+from app.db.binary import fetch, one_word
 from app.db.nearness import ENOUGH
 
 BREADTH = 200
@@ -23,6 +23,10 @@ MOST_SCANNED = 40_000
 
 INDEXED = "select relname from pg_class where relkind = 'i' and relname = any(%(names)s::text[])"
 WHOLE = "select source_set_id, count(*) from source where source_set_id = any(%(sets)s::integer[]) group by 1"
+SETTINGS = """
+    select set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', %(breadth)s, true),
+        set_config('hnsw.max_scan_tuples', %(most)s, true)
+"""
 FEW = """
     select count(*) from (
         select 1 from label where source_id = any(%(sources)s::integer[]) limit %(enough)s + 1
@@ -111,9 +115,14 @@ async def nearest(session: AsyncSession, wanted: Wanted, vector: np.ndarray, *, 
     """The nearest labels, nearest first."""
     indexed = await _indexed(session, {place.set_id for place in wanted.places})
     sets = {set_id: [place for place in wanted.places if place.set_id == set_id] for set_id in indexed}
-    by_index = [set_id for set_id, places in sets.items() if not await _few(session, set_id, places)]
+    whole = dict(await fetch(session, WHOLE, {"sets": one_word(sets)})) if sets else {}
+    by_index = [
+        set_id for set_id, places in sets.items() if len(places) == whole[set_id] or not await _few(session, places)
+    ]
     rest = [place for place in wanted.places if place.set_id not in by_index]
     found: list[Near] = []
+    if by_index:
+        await fetch(session, SETTINGS, {"breadth": str(BREADTH), "most": str(MOST_SCANNED)})
     for set_id in by_index:
         places = sets[set_id]
         rows = await _by_index(session, wanted, set_id, places, vector, depth=depth)
@@ -131,24 +140,16 @@ async def _indexed(session: AsyncSession, sets: set[int]) -> list[int]:
     return sorted(set_id for set_id in sets if f"label_near_{set_id}" in have)
 
 
-async def _few(session: AsyncSession, set_id: int, places: Sequence[Place]) -> bool:
-    """Whether the sources that are left of a set have so few labels that comparing all of them is as quick."""
-    (_, whole), *_ = await fetch(session, WHOLE, {"sets": [set_id]})
-    if len(places) == whole:
-        return False
-    ((count,),) = await fetch(session, FEW, {"sources": [place.id for place in places], "enough": ENOUGH})
+async def _few(session: AsyncSession, places: Sequence[Place]) -> bool:
+    """Whether these sources have so few labels that comparing all of them is as quick."""
+    sources = one_word(place.id for place in places)
+    ((count,),) = await fetch(session, FEW, {"sources": sources, "enough": ENOUGH})
     return bool(count <= ENOUGH)
 
 
 async def _by_index(
     session: AsyncSession, wanted: Wanted, set_id: int, places: Sequence[Place], vector: np.ndarray, *, depth: int
 ) -> list[Near]:
-    for setting in (
-        "hnsw.iterative_scan = relaxed_order",
-        f"hnsw.ef_search = {BREADTH}",
-        f"hnsw.max_scan_tuples = {MOST_SCANNED}",
-    ):
-        await (await session.connection()).exec_driver_sql(f"set local {setting}")
     query = NEAREST.format(
         set=int(set_id),  # as a number in the text, or the planner would not know that the set's own index fits
         label=wanted.label,

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.binary import fetch, one_word
 from app.db.copy import copy_rows
 from app.db.database import Database
 from app.db.tables import Token, Tokenizer
@@ -23,15 +24,14 @@ from inference.errors import BadInput, NotFound
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 _KNOWN: WeakKeyDictionary[Any, dict[int, dict[int, str]]] = WeakKeyDictionary()
 UNKNOWN = "\ufffd"
+TEXTS = "select id, text from token where tokenizer_id = %(tokenizer)s and id = any(%(ids)s::integer[])"
 
 
 async def texts(session: AsyncSession, tokenizer_id: int, ids: Iterable[int]) -> Mapping[int, str]:
     """The text of each token as it reads in a text, leading space included; a lone byte as `<0x0A>`."""
     known = _KNOWN.setdefault(session.get_bind(), {}).setdefault(tokenizer_id, {})
     if missing := set(ids).difference(known):
-        asked = select(Token.id, Token.text).where(Token.tokenizer_id == tokenizer_id, Token.id.in_(missing))
-        for id_, text in await session.execute(asked):
-            known[id_] = text
+        known.update(await fetch(session, TEXTS, {"tokenizer": tokenizer_id, "ids": one_word(missing)}))
     return known
 
 
@@ -39,6 +39,8 @@ def pieces(ids: Sequence[int], known: Mapping[int, str]) -> list[str]:
     """What each token adds to the text: a character split over byte tokens stands at the first of them, the others
     are empty; bytes that are no character are U+FFFD."""
     found = [known.get(id_, UNKNOWN) for id_ in ids]
+    if "<0x" not in "".join(found):
+        return found
     position = 0
     while position < len(found):
         first = _BYTE.fullmatch(found[position]) if found[position][:3] == "<0x" else None

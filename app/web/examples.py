@@ -1,12 +1,13 @@
 """Examples of a feature as pages draw them: a part of a text with heat, an element only where something fires.
 
-Several rooms show them (a feature's page, embeds, cards, search), so what is drawn is decided here once, and drawn by
-the macros of `templates/shared/heatmap.html`. Only the tokens of the part that is shown are made into text: a page
+Several rooms show them (a feature's page, embeds, cards, search), so what is drawn is decided and drawn here once. Only
+the tokens of the part that is shown are made into text: a page
 holds dozens of examples of hundreds of tokens each.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 from typing import Literal, get_args
 
@@ -96,6 +97,26 @@ class Drawn(msgspec.Struct, frozen=True, kw_only=True):
     def spoken(self) -> Markup:
         return spoken(self.spots)
 
+    def drawn(self, context: Context) -> Markup:
+        """For a template."""
+        return Markup(self.written(context))
+
+    def written(self, context: Context) -> str:
+        """All of it as HTML, heat and the same in words for those who do not see colours. Here and not in a template
+        because a page has dozens."""
+        if context == "stacked" and self.peak_spot:
+            left, peak, right = self.stacked()
+            text = (
+                f'<p class="heat stacked" dir="auto"><span class="left"><bdi>{left}</bdi></span>{peak}'
+                f'<span class="right"><bdi>{right}</bdi></span></p>'
+            )
+        else:
+            before, after = "…" if self.cut_before else "", "…" if self.cut_after else ""
+            text = f'<p class="heat" dir="auto">{before}{_marked(self.spots)}{after}</p>'
+        peak_value = numbers.value(self.peak)
+        spoken_of = f"Peak {peak_value} at position {self.position}; fires on {_spoken(self.spots)}."
+        return f'{text}\n<p class="unseen">{spoken_of}</p>\n'
+
     @property
     def left(self) -> tuple[Spot, ...]:
         return tuple(spot for spot in self.spots if spot.position < self.position)
@@ -118,6 +139,23 @@ class DrawnBand:
     examples: tuple[Drawn, ...]
     stored: int
     """How many examples there are, folded ones included."""
+
+    def items(self, context: Context, *, trying: str | None) -> Markup:
+        """Its examples as items of a list. `trying`: the address where a passage of them can be tried, if any."""
+        return Markup("".join([_item(one, context, trying) for one in self.examples]))
+
+
+def _item(one: Drawn, context: Context, trying: str | None) -> str:
+    where = f"Peak, at position {one.position} of passage {one.passage}"
+    times = f' <span class="times" title="{one.times} examples show this same text">×{one.times}</span>'
+    link = ""
+    if trying is not None:
+        said = f'try<span class="unseen"> passage {one.passage}</span>'
+        link = f' <a href="{escape(trying)}?passage={one.passage}" rel="nofollow">{said}</a>'
+    return (
+        f'<li>\n{one.written(context)}<p class="beside"><span title="{where}">{numbers.value(one.peak)}</span>'
+        f"{times if one.times > 1 else ''}{link}</p>\n</li>\n"
+    )
 
 
 def parse_context(written: str) -> Context:
@@ -203,29 +241,43 @@ def spots(
     return tuple(found)
 
 
+def _written(text: str) -> str:
+    shown = tokens.glyphs(text)
+    return escape(shown, quote=False) if "<" in shown or "&" in shown or ">" in shown else shown
+
+
+_token = lru_cache(maxsize=32_768)(_written)
+"""The same tokens come again and again, runs of silent ones do not."""
+
+
 def marked(list_of: Iterable[Spot], *, flat: bool = False) -> Markup:
     """Spots as HTML: an element with what is to be known of it for each token that fires, `flat` without line breaks.
 
     Written here and not in a template because a page has a thousand of them."""
+    return Markup(_marked(list_of, flat=flat))
+
+
+def _marked(list_of: Iterable[Spot], *, flat: bool = False) -> str:
     written = []
     for spot in list_of:
-        text = escape(tokens.glyphs(spot.text), quote=False)
-        if flat:
-            text = text.replace("\n", "")
-        if spot.value is not None:
-            text = (
-                f'<mark class="h{spot.level}" title="{numbers.value(spot.value)} · token {spot.id} · '
-                f'position {spot.position}">{text}</mark>'
-            )
-        written.append(text)
-    return Markup("".join(written))
+        if spot.value is None:
+            written.append(_written(spot.text))
+        else:
+            where = f"{numbers.value(spot.value)} · token {spot.id} · position {spot.position}"
+            written.append(f'<mark class="h{spot.level}" title="{where}">{_token(spot.text)}</mark>')
+    text = "".join(written)
+    return text.replace("\n", "") if flat else text
 
 
 def spoken(list_of: Iterable[Spot], *, most: int = SPOKEN) -> Markup:
     """Where something fires, in words, for those who do not see colours."""
+    return Markup(_spoken(list_of, most=most))
+
+
+def _spoken(list_of: Iterable[Spot], *, most: int = SPOKEN) -> str:
     firing = [spot for spot in list_of if spot.value is not None]
-    words = ", ".join(f"{escape(tokens.glyphs(spot.text), quote=False)} {spot.value:.3g}" for spot in firing[:most])
-    return Markup(words + (f" and {len(firing) - most} more" if len(firing) > most else ""))
+    words = ", ".join([f"{_token(spot.text)} {spot.value:.3g}" for spot in firing[:most]])
+    return words + (f" and {len(firing) - most} more" if len(firing) > most else "")
 
 
 def fold(drawn: Iterable[Drawn]) -> tuple[Drawn, ...]:

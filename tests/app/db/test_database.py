@@ -2,6 +2,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -123,6 +124,54 @@ async def test_the_next_request_works_after_an_external_server_was_restarted(
         await back
     finally:
         await database.close()
+
+
+async def read(database: Database) -> list[str]:
+    async with database.reading() as session:
+        return list((await session.scalars(select(Model.name).order_by(Model.name))).all())
+
+
+async def test_pages_read_what_was_committed_a_moment_ago(either: Database) -> None:
+    assert await read(either) == []
+    for names_so_far in (["m0"], ["m0", "m1"], ["m0", "m1", "m2"]):
+        async with either.session() as session:
+            session.add(model(names_so_far[-1]))
+            assert await read(either) == names_so_far[:-1]
+        assert await read(either) == names_so_far
+
+
+async def test_pages_are_read_again_after_the_server_was_restarted(
+    external_server: EmbeddedPostgres, external_url: str, tmp_path: Path
+) -> None:
+    database = await Database.open(url=external_url, home=tmp_path, pool_size=3)
+    try:
+        await asyncio.gather(*(read(database) for _ in range(3)))
+        await asyncio.to_thread(external_server.stop)
+        await asyncio.to_thread(external_server.start)
+        assert await asyncio.gather(*(read(database) for _ in range(6))) == [[]] * 6
+    finally:
+        await database.close()
+
+
+async def test_a_connection_that_lay_for_long_is_asked_before_it_is_trusted(
+    either: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    dialect = either.engine.sync_engine.dialect
+    ping = dialect.do_ping
+
+    def counted(connection: Any) -> bool:
+        nonlocal asked
+        asked += 1
+        return ping(connection)
+
+    monkeypatch.setattr(dialect, "do_ping", counted)
+    await names(either)
+    await names(either)
+    assert asked == 0
+    monkeypatch.setattr("app.db.database.TRUSTED_SECONDS", -1)
+    assert await names(either) == []
+    assert asked == 1
 
 
 async def test_a_server_that_stays_away_gives_a_sentence(
