@@ -74,7 +74,9 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         None, description="A Postgres 16 or newer with pgvector; without it the embedded one under the home is used."
     )
-    database_pool: int = Field(8, ge=1, le=100, description="Connections that the web process keeps to Postgres.")
+    database_pool: int = Field(
+        8, ge=1, le=100, description="Connections that the web process keeps to Postgres, and as many for reading."
+    )
     statement_timeout_ms: int = Field(2000, ge=0, description="Longest statement of a page, in milliseconds.")
     lock_timeout_ms: int = Field(1000, ge=0, description="Longest wait for a lock of a page, in milliseconds.")
 
