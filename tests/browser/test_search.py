@@ -1,25 +1,18 @@
 """The search page, as a person uses it."""
 
-import asyncio
-import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from app.db.database import Database
 from inference.engine.protocol import EngineError
-from tests.app.conftest import _no_writing_through, cloned, database_template, homes  # noqa: F401
+from tests.app.conftest import _no_writing_through, database_template, homes  # noqa: F401
 from tests.app.search.conftest import SearchEngine, full_template  # noqa: F401
 from tests.app.world import MODEL, SOURCES, World
 from tests.browser.conftest import Site, Watched
+from tests.browser.serving import serving
 
 Picture = Callable[[Page, str], None]
 NAME = SOURCES[1][0]
@@ -29,26 +22,8 @@ SIZES = {"desk": {"width": 1280, "height": 860}, "phone": {"width": 390, "height
 @pytest.fixture(scope="module")
 def searching(full_template: tuple[str, World]) -> Iterator[Site]:  # noqa: F811
     """The application over the small house."""
-    engine = SearchEngine()
-    servers: list[uvicorn.Server] = []
-
-    async def serve(url: str, home: Path) -> None:
-        database = await Database.open(url=url, home=home, pool_size=6)
-        app = World(database=database, home=home).app(engine)
-        servers.append(uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False)))
-        await servers[0].serve()
-        await database.close()
-
-    with tempfile.TemporaryDirectory() as home, contextmanager(cloned)(full_template[0]) as url:
-        thread = threading.Thread(target=asyncio.run, args=(serve(url, Path(home)),), daemon=True)
-        thread.start()
-        while not (servers and servers[0].started):
-            assert thread.is_alive()
-            time.sleep(0.02)
-        port = servers[0].servers[0].sockets[0].getsockname()[1]
-        yield Site(f"http://localhost:{port}", engine)
-        servers[0].should_exit = True
-        thread.join(timeout=20)
+    with serving(full_template[0], SearchEngine()) as found:
+        yield found
 
 
 @pytest.fixture
