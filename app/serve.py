@@ -91,7 +91,8 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
         from app.main import create_app
 
         await asyncio.to_thread(upgrade, database.url)
-        await register_starter(database)
+        if not settings.no_starter:
+            await register_starter(database)
         app = create_app(
             settings,
             database=MigratedDatabase(database),
@@ -176,8 +177,9 @@ async def _long_work(
 
     if not settings.engines:
         await wish_first_source(database, settings)
-    # Also where the engine is somebody else's: the rows are the database's.
-    await wish_starter(database, settings)
+    if not settings.no_starter:
+        # Also where the engine is somebody else's: the rows are the database's.
+        await wish_starter(database, settings)
     if settings.no_worker:
         return
     child = Supervisor(

@@ -125,6 +125,7 @@ class Settings(BaseSettings):
     no_worker: bool = Field(
         False, description="Start no worker beside the web; long work then waits for a `gemlens worker` elsewhere."
     )
+    no_starter: bool = Field(False, description="Leave out the starter suite of Gemma 3 270M that comes with Gemlens.")
     log_format: str = Field("auto", description="console, json, or auto: console on a terminal.")
 
     @field_validator("home")

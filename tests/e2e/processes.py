@@ -47,9 +47,10 @@ def free_port() -> int:
 
 
 def environment(**changed: str) -> dict[str, str]:
-    """Nothing of what the person who runs the tests has set; no worker, whose first job would take minutes."""
+    """Nothing of what the person who runs the tests has set; no worker, whose first job would take minutes, and none of
+    the dictionaries that come with Gemlens."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GEMLENS_", "HF_"))}
-    return {**kept, "OMP_NUM_THREADS": "1", "GEMLENS_NO_WORKER": "true", **changed}
+    return {**kept, "OMP_NUM_THREADS": "1", "GEMLENS_NO_WORKER": "true", "GEMLENS_NO_STARTER": "true", **changed}
 
 
 def gemlens(*words: str | Path, seconds: float = 60.0, **changed: str) -> "subprocess.CompletedProcess[str]":
