@@ -123,7 +123,8 @@ def evaluate(recipe: Recipe) -> None:
             *(str(path) for path in recipe.folders() if path.parent.name == kind),
             "--model", recipe.model, "--model-path", str(checkpoint(recipe)), "--home", str(recipe.home),
             "--text", str(recipe.held_out), "--tokens", str(recipe.evaluated_tokens),
-            "--passage-tokens", str(recipe.sizes["row_tokens"]), "--spliced-tokens", str(recipe.sizes["spliced_tokens"]),
+            "--passage-tokens", str(recipe.sizes["row_tokens"]),
+            "--spliced-tokens", str(recipe.sizes["spliced_tokens"]),
             *(["--all-at-once"] if kind == "transcoder_all" else []),
         ]  # fmt: skip
         with partial.open("w") as file:
