@@ -20,6 +20,7 @@ COPY migrations migrations
 COPY alembic.ini ./
 COPY templates templates
 COPY static static
+COPY starter starter
 COPY --from=build /gemlens/static/vendor static/vendor
 ENV PATH=/gemlens/.venv/bin:$PATH GEMLENS_HOME=/data GEMLENS_HOST=0.0.0.0 OMP_WAIT_POLICY=PASSIVE
 USER gemlens

@@ -46,7 +46,7 @@ async def here(request: Request) -> Here:
     known = [*house.engines, *await house.catalogue.models()]
     chosen = house.settings.model if house.settings.model in known else next(iter(known), "gemma-3-270m")
     source = sources.usual(await house.catalogue.sources(chosen))
-    name, layer = (source.id, source.source.layer) if source else ("12-starter-res-4096", 12)
+    name, layer = (source.id, source.source.layer) if source else ("12-starter-res-2k", 12)
     repo, folder = _on_the_hub(source.source.location if source else "", chosen)
     in_set = name.partition("-")[2]
     release = "gemma-scope-2" if in_set.startswith("gemmascope-2") else in_set.partition("-")[0]
