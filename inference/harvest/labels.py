@@ -87,7 +87,7 @@ def _until_covered(spellings: Sequence[tuple[str, float]]) -> list[tuple[str, fl
 
 def _common(spellings: Sequence[tuple[str, float]]) -> str | None:
     """What nearly all of the tokens have in common, where three or more do."""
-    words = [name.strip("“”") for name, _ in spellings if name.startswith("“")]
+    words = [name[1:-1] for name, _ in spellings if name.startswith("“")]
     if len(words) < 3 or len(words) < 0.8 * len(spellings):
         return None
     for name, holds in (("Numbers", str.isnumeric), ("Punctuation and symbols", _is_symbols)):
