@@ -89,7 +89,7 @@ def assert_harmless(html: str) -> None:
             assert str(attributes.get("src")).startswith("/static/")
         if "href" in attributes:
             # What other sites are told of a page, in its head, is a whole address; it is this server's too.
-            assert str(attributes["href"]).startswith(("/", "#", "http://localhost:3000/"))
+            assert str(attributes["href"]).startswith(("/", "#", "http://localhost:3000/", "http://localhost/"))
 
 
 def test_json_keeps_the_pieces_as_they_are(engine: FakeEngine, browser: TestClient) -> None:
