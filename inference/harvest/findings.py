@@ -52,6 +52,14 @@ BAND_SCHEMA = pa.schema(
         ("counts", pa.list_(pa.uint16())), ("value_positions", pa.list_(pa.uint16())), ("values", _REALS),
     ]
 )  # fmt: skip
+BANDS_WRITTEN: dict[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 9,
+    "use_dictionary": ["band"],
+    "column_encoding": dict.fromkeys(("values.list.element", "peaks.list.element"), "BYTE_STREAM_SPLIT"),
+}
+"""Activations fill most of the file. Their first bytes are alike and their last are not, so they are kept apart: a third
+less in all."""
 
 Array = NDArray[Any]
 NONE: Array = np.empty(0, np.int32)
@@ -103,7 +111,7 @@ def write_findings(
     with appearing_folder(folder) as partial:
         with (
             parquet.ParquetWriter(partial / FEATURES, FEATURE_SCHEMA, compression="zstd") as features,
-            parquet.ParquetWriter(partial / BANDS, BAND_SCHEMA, compression="zstd") as bands,
+            parquet.ParquetWriter(partial / BANDS, BAND_SCHEMA, **BANDS_WRITTEN) as bands,
         ):
             found = zip(features_found(merged, name), relations, strict=False)
             while part := list(_told(islice(found, RANGE), name, rate, tell)):
