@@ -41,7 +41,8 @@ def evaluate_sources(
 async def _installed(settings: Settings, model: str, names: Sequence[str], root: Path) -> list[InstalledSource]:
     database = await Database.open(url=settings.database_url, home=settings.home)
     try:
-        await register_starter(database, root=root)
+        if not settings.no_starter:
+            await register_starter(database, root=root)
         async with database.session() as session:
             here = [as_source(row) for row in await queries.installed(session, model)]
     finally:

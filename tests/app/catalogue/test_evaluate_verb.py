@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from app.catalogue.commands import add_source
@@ -13,8 +14,9 @@ from tests.tiny_dictionaries import write_single
 
 
 def test_a_measured_source_gets_a_card_and_wrong_requests_a_sentence(
-    tmp_path: Path, database_url: str, tiny_folder: Path
+    tmp_path: Path, database_url: str, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("GEMLENS_NO_STARTER", "true")
     settings = Settings(home=tmp_path, database_url=database_url)
     folder = write_single(tmp_path, "transcoder_all", 1, affine=True)
     (source,) = add_source(settings, str(folder), model="gemma-3-270m", probe=probe).sources
