@@ -48,19 +48,20 @@ class Installed:
 
 @pytest.fixture(scope="session")
 def installed(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    """The one server of all these tests, where the stock `neuronpedia` package looks for one."""
     from tests.tiny_dictionaries import write_suite
 
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", STOCK_PORT)) == 0:
+            pytest.fail(f"Something listens on port {STOCK_PORT}, where these tests must start a server: end it first.")
     folders = write_suite(tmp_path_factory.mktemp("clients") / "tiny")
     flags = ("--model", MODEL, "--model-path", str(tiny_folder), "--offline", "--device", "cpu", "--dtype", "float32")
-    with new_home() as home, Server(home, *flags, "--max-prompt-tokens", str(PROMPT_TOKENS)) as running:
+    limits = ("--max-prompt-tokens", str(PROMPT_TOKENS))
+    with new_home() as home, Server(home, *flags, *limits, port=STOCK_PORT) as running:
         running.wait_for_engine()
-        yield _installed(running, tiny_folder, folders)
-
-
-def _installed(running: Server, model_folder: Path, folders: dict[str, Path]) -> Installed:
-    ids = {name: added(folders[name], running.home) for name in FOLDERS}
-    sources = {name: found[0] if len(found) == 1 else found[1] for name, found in ids.items()}
-    return Installed(server=running, model_folder=model_folder, folders=folders, sources=sources)
+        ids = {name: added(folders[name], home) for name in FOLDERS}
+        sources = {name: found[0] if len(found) == 1 else found[1] for name, found in ids.items()}
+        yield Installed(server=running, model_folder=tiny_folder, folders=folders, sources=sources)
 
 
 @dataclass(frozen=True)
@@ -71,24 +72,15 @@ class Stock(Installed):
 
 
 @pytest.fixture(scope="session")
-def stock(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stock]:
-    """A server where the stock `neuronpedia` package looks for one, and the environment that it reads when it is
-    imported: so tests import it in their functions."""
+def stock(installed: Installed) -> Iterator[Stock]:
+    """For the stock `neuronpedia` package, in the environment that it reads when it is imported: so tests import it in
+    their functions."""
     from tests.clients.harvested import harvest
-    from tests.tiny_dictionaries import write_suite
 
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", STOCK_PORT)) == 0:
-            pytest.fail(f"Something listens on port {STOCK_PORT}, where these tests must start a server: end it first.")
-    folders = write_suite(tmp_path_factory.mktemp("stock") / "tiny")
-    flags = ("--model", MODEL, "--model-path", str(tiny_folder), "--offline", "--device", "cpu", "--dtype", "float32")
-    limits = ("--max-prompt-tokens", str(PROMPT_TOKENS))
-    with pytest.MonkeyPatch.context() as patch, new_home() as home:
+    tokenizer = installed.model_folder / "tokenizer.json"
+    with asyncio.Runner() as runner:
+        made = runner.run(harvest(installed.server.home, MODEL, installed.sources[FOLDERS[0]], tokenizer))
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("USE_LOCALHOST", "true")
         patch.setenv("NEURONPEDIA_API_KEY", "sk-np-that-nobody-here-knows")
-        with Server(home, *flags, *limits, port=STOCK_PORT) as running:
-            running.wait_for_engine()
-            have = _installed(running, tiny_folder, folders)
-            with asyncio.Runner() as runner:
-                made = runner.run(harvest(home, MODEL, have.sources[FOLDERS[0]], tiny_folder / "tokenizer.json"))
-            yield Stock(**vars(have), harvested=made)
+        yield Stock(**vars(installed), harvested=made)
