@@ -41,17 +41,30 @@ class Server:
         return next((str(engine["state"]) for engine in engines.values()), "")
 
     def seconds_until(self, what: str, *, limit: float = 180) -> float:
-        """Seconds since the start until `browsing` or `live`."""
+        """Seconds since the start until `browsing`, `live`, the `examples` of a feature of the starter suite's first
+        source, or the whole `starter` suite."""
         while time.perf_counter() - self.started < limit:
             if self.process.poll() is not None:
                 raise RuntimeError(f"the server ended with status {self.process.returncode}")
             try:
-                if (what == "browsing" and self.get("/")[0] == 200) or (what == "live" and self.state() == "ready"):
+                if self._has(what):
                     return time.perf_counter() - self.started
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 pass
             time.sleep(0.02)
         raise RuntimeError(f"{what} took more than {limit:.0f} s")
+
+    def _has(self, what: str) -> bool:
+        match what:
+            case "browsing":
+                return self.get("/")[0] == 200
+            case "live":
+                return self.state() == "ready"
+            case "examples":
+                return b'"activations":[{' in self.get("/api/feature/gemma-3-270m/5-starter-res-2k/10")[1]
+            case "starter":
+                return b"The starter suite can be browsed" in self.get("/jobs.json")[1]
+        raise ValueError(what)
 
     def resident_bytes(self) -> int:
         """Memory of the server and everything it started, shared pages counted once (proportional set size)."""
