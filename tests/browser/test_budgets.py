@@ -79,5 +79,5 @@ def test_a_second_page_brings_only_itself(opened: Watched) -> None:
     page = opened()
     first = visit(page, FEATURE).sizes
     again = visit(page, f"{SOURCE}/7").sizes
-    assert len(again) == len(first) > 3
-    assert sum(size > 0 for size in again) == 2, again
+    assert sum(size > 0 for size in first) > 3, first
+    assert 1 <= sum(size > 0 for size in again) <= 2, again
