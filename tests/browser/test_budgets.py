@@ -79,5 +79,6 @@ def test_a_second_page_brings_only_itself(opened: Watched) -> None:
     page = opened()
     first = visit(page, FEATURE).sizes
     again = visit(page, f"{SOURCE}/7").sizes
-    assert sum(size > 0 for size in first) > 3, first
-    assert 1 <= sum(size > 0 for size in again) <= 2, again
+    # A third answer can be the first page's own, late where the machine is busy.
+    assert sum(size > 0 for size in again) <= 3 < sum(size > 0 for size in first), (first, again)
+    assert 0 < sum(again) < sum(first) / 2, (first, again)
