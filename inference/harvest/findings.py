@@ -58,8 +58,8 @@ BANDS_WRITTEN: dict[str, Any] = {
     "use_dictionary": ["band"],
     "column_encoding": dict.fromkeys(("values.list.element", "peaks.list.element"), "BYTE_STREAM_SPLIT"),
 }
-"""Activations fill most of the file. Their first bytes are alike and their last are not, so they are kept apart: a third
-less in all."""
+"""Activations fill most of the file. Their first bytes are alike and their last are not, so they are kept apart: that
+saves a third."""
 
 Array = NDArray[Any]
 NONE: Array = np.empty(0, np.int32)
