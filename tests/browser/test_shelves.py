@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.app.conftest import _no_writing_through, database_template, homes  # noqa: F401
 from tests.app.shelves.conftest import HOSTILE, SiteEngine, house_template  # noqa: F401
@@ -69,6 +69,22 @@ def test_a_star_is_pressed_by_mouse_and_key_and_stays(opened: Watched) -> None:
     expect(star).to_have_attribute("aria-pressed", "false")
     page.get_by_label("Try it on your own text").press_sequentially("yes")
     expect(star).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_star_pressed_before_the_page_knows_its_state_is_not_taken_back(opened: Watched) -> None:
+    page = opened()
+    held: list[Route] = []
+    page.route("**/lists/star?*", lambda route: held.append(route))
+    page.goto(f"/{NAME}/9")
+    star = page.get_by_role("button", name="Star")
+    star.click()
+    expect(star).to_have_attribute("aria-pressed", "true")
+    assert len(held) == 1
+    late = page.locator(".star").inner_html().replace("true", "false")
+    held[0].fulfill(status=200, content_type="text/html", body=late)
+    page.wait_for_timeout(200)
+    expect(star).to_have_attribute("aria-pressed", "true")
+    expect(star).to_be_focused()
 
 
 def test_a_list_is_ordered_annotated_tried_and_deleted(opened: Watched) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 from collections import Counter, defaultdict
 from pathlib import Path
-from time import perf_counter
 
 import pytest
 
@@ -121,11 +120,8 @@ def test_what_was_reported_of_multi_layer_dictionaries_is_kept_apart_from_what_t
     assert statuses("gemma-3-4b", "crosscoder") == {"expected": 8}
 
 
-def test_a_catalogue_is_made_in_milliseconds() -> None:
-    entries.cache_clear()
-    started = perf_counter()
+def test_the_smallest_model_has_732_dictionaries() -> None:
     assert len(entries("gemma-3-270m")) == 732
-    assert perf_counter() - started < 0.1
 
 
 @pytest.mark.parametrize(

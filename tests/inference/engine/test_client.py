@@ -258,13 +258,3 @@ async def test_what_cannot_be_written_is_a_bad_request(client: EngineClient, mak
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(BadInput, match=r"address|socket"):
         EngineClient(address)
-
-
-async def test_a_trivial_question_takes_about_a_millisecond(client: EngineClient) -> None:
-    """With room for a machine that does other things too; the server shares this process here."""
-    times = []
-    for _ in range(100):
-        began = time.perf_counter()
-        await client.ask(question("a"))
-        times.append(time.perf_counter() - began)
-    assert sorted(times)[20] < 0.02

@@ -90,9 +90,8 @@ async def test_one_more_than_the_line_holds_is_told_to_come_back(tiny_gemma: Gem
         async with engine.device_lent():
             waiting = [asyncio.ensure_future(engine.ask(SITES)) for _ in range(3)]
             await asyncio.sleep(0.05)
-            began = time.monotonic()
             failure = await refused(engine.ask(SITES))
-            assert time.monotonic() - began < 0.5
+            assert not any(one.done() for one in waiting)
             assert failure.kind == "busy"
             assert failure.retry_after >= 1
             assert (await engine.ask(Capabilities())).queue_length == 3
@@ -290,7 +289,7 @@ async def test_a_lease_ends_by_itself_and_can_be_renewed(running: Started) -> No
     await running.ask(Lease(holder="worker", seconds=0.2))
     await running.ask(Lease(holder="worker", seconds=0.4))
     await running.ask(SITES)
-    assert 0.4 <= time.monotonic() - began < 2
+    assert 0.4 <= time.monotonic() - began < 20, "it does not wait for the longest lease there is"
 
 
 async def test_a_lease_is_never_longer_than_the_limit(tiny_gemma: Gemma, tmp_path: Path) -> None:
