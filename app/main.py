@@ -2,7 +2,7 @@
 
 A request passes, outside in: its log line, the security headers, the base path, the guard that turns the unforeseen
 into a 500, the host check, the limits, what other origins may read, the check where it comes from, the gate of a shared
-server, compression; then its room.
+server, compression, HEAD read as GET; then its room.
 """
 
 import re
@@ -49,6 +49,7 @@ from app.web.assets import Assets
 from app.web.basepath import BasePath
 from app.web.csp import SecurityHeaders
 from app.web.csrf import CsrfCheck
+from app.web.head import HeadAsGet
 from app.web.hosts import HostCheck
 from app.web.house import House, MakingOf, Readiness, nothing_made
 from app.web.later import Later, WaitForLater
@@ -118,6 +119,7 @@ def create_app(
             Middleware(WaitForLater),
             Middleware(Gate, settings=settings),
             Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5),
+            Middleware(HeadAsGet),
         ],
     )
     app.state.house = House(

@@ -32,6 +32,17 @@ def test_every_answer_is_guarded(path: str) -> None:
     assert re.fullmatch(r"[0-9a-f]{16}", headers["X-Request-ID"])
 
 
+@pytest.mark.parametrize("path", [*KINDS, "/api", "/search?q=a", "/jobs", "/metrics"])
+def test_a_head_says_what_a_get_would(path: str) -> None:
+    with client(make_app()) as browser:
+        page, head = browser.get(path), browser.head(path)
+    changing = {"x-request-id", "content-length", "server-timing"}
+    told = {name: value for name, value in head.headers.items() if name not in changing}
+    assert head.status_code == page.status_code
+    assert told == {name: value for name, value in page.headers.items() if name not in changing}
+    assert head.content == b""
+
+
 def test_errors_before_the_router_are_guarded_too() -> None:
     with client(make_app()) as browser:
         assert "frame-ancestors 'none'" in browser.get("/", headers={"Host": "x.y"}).headers["Content-Security-Policy"]
