@@ -30,7 +30,7 @@ from app.db.database import Database
 from app.db.packing import Band
 from app.store import labels, sources
 from app.store.loading import FeatureRow, Loading, StoredBand, put_corpus
-from app.store.tokens import ensure_tokenizer
+from app.store.vocabulary import ensure_tokenizer
 from bench import dictionaries
 from bench.figure import Figure, interleaved_ms, percentile
 from bench.serving import HOME, Server, serving

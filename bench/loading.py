@@ -18,7 +18,7 @@ from app.db.database import Database
 from app.db.packing import Band
 from app.store import features, sources
 from app.store.loading import FeatureRow, Loading, StoredBand, put_corpus
-from app.store.tokens import put_vocabulary
+from app.store.vocabulary import put_vocabulary
 from bench.figure import Figure
 
 FEATURES, PART = 16_384, 512

@@ -26,7 +26,7 @@ from app.db.packing import Band
 from app.db.tables import Label
 from app.store.features import DENSE, NEVER_FIRED
 from app.store.loading import FeatureRow, Loading, StoredBand, put_corpus
-from app.store.tokens import put_vocabulary, read_vocabulary
+from app.store.vocabulary import put_vocabulary, read_vocabulary
 from bench.search import CLUSTERS, SPREAD
 from bench.search import WIDTH as VECTOR
 from bench.serving import HOME

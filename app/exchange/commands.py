@@ -16,7 +16,7 @@ from app.exchange.scope_examples import ScopeExamples
 from app.settings import Settings
 from app.store import sources
 from app.store.sources import SourceRow
-from app.store.tokens import ensure_tokenizer
+from app.store.vocabulary import ensure_tokenizer
 from inference.engine.address import engine_socket
 from inference.engine.client import EngineClient
 from inference.engine.pool import parse_engines

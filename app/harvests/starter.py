@@ -2,14 +2,13 @@
 database of whoever starts it first.
 
 They are the files of a harvest as it ended (`starter/{model}/dashboards/`, made by `starter/recipe/dashboards.py`),
-with the vectors of the labels beside them, so that nothing is computed here. A source that shows a harvest already
-keeps it.
+with the vectors of the labels and the vocabulary beside them, so that neither a model nor a tokenizer is needed. A
+source that shows a harvest already keeps it.
 """
 
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,9 @@ from app.jobs.job import Job, long_work
 from app.jobs.queue import enqueue
 from app.settings import Settings
 from app.store.sources import SourceRow, of_model
-from gemmascope.models import MODELS
-from inference.errors import Unavailable
 
 NAME = "starter_dashboards"
 FOLDER, VECTORS = "dashboards", "label_vectors.npy"
-TOKENIZER = "tokenizer.json"
 
 
 @long_work(NAME)
@@ -39,11 +35,8 @@ async def starter_dashboards(job: Job, *, model: str, root: str = str(ROOT)) -> 
     sources = await _bare(job.database, model, found.sources)
     if not sources:
         return "Every source of the starter suite shows a harvest already."
-    tokenizer = await asyncio.to_thread(tokenizer_of, model, job.settings)
     vectors = await asyncio.to_thread(label_vectors, folder, found)
-    stored = await store(
-        job, replace(found, tokenizer=tokenizer), sources, order=NAME, corpus=f"{model} starter", vectors=vectors
-    )
+    stored = await store(job, found, sources, order=NAME, corpus=f"{model} starter", vectors=vectors)
     for source in sources:
         # Where all vectors were known this only sees to the index.
         await enqueue(
@@ -76,29 +69,6 @@ async def _bare(database: Database, model: str, names: Iterable[str]) -> list[So
         sources = await of_model(session, model)
     bare = [one for one in sources if one.name in wanted and one.harvest is None and one.location is not None]
     return sorted(bare, key=lambda one: (one.kind != "sae", one.layer, one.name))
-
-
-def tokenizer_of(model: str, settings: Settings) -> Path:
-    """The tokenizer of the model as the engine loads it, found without torch."""
-    given = Path(settings.model_path).expanduser() if settings.model_path is not None else None
-    converted = sorted((settings.home / "checkpoints").glob(f"{model}-*/{TOKENIZER}"))
-    for path in ([given / TOKENIZER] if given is not None else []) + converted:
-        if path.is_file():
-            return path
-    if (cached := _cached(model)) is not None:
-        return cached
-    raise Unavailable(
-        f"The examples of the starter suite wait for {model}: its tokenizer is not here yet. They are loaded at a "
-        "start after the model was."
-    )
-
-
-def _cached(model: str) -> Path | None:
-    """As the hub's client keeps it."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(MODELS[model].hf_repo, TOKENIZER) if model in MODELS else None
-    return Path(found) if isinstance(found, str) else None
 
 
 def label_vectors(folder: Path, found: Found) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from app.store import labels
 from app.store.labels import TOKEN_PATTERN, NewLabel
 from app.store.loading import Loading, put_corpus
 from app.store.sources import SourceRow
-from app.store.tokens import ensure_tokenizer
+from app.store.vocabulary import ensure_tokenizer
 
 HISTOGRAM = {"lowest": -8, "highest": 20, "per_octave": 4}
 """Edges of the activation histograms, as powers of two: `inference/harvest/bins.py`."""

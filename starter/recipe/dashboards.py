@@ -4,6 +4,7 @@
 {out}/findings/{source}/        numbers, labels and examples of every feature
 {out}/corpus/                   the passages, with seed and settings of the sampling in their manifest
 {out}/label_vectors.npy         float16 [n, 384]: a vector for each text of a label, in the order of the texts
+{out}/vocabulary.parquet        the text of every token
 
 python starter/recipe/dashboards.py --suite FOLDER --model FOLDER --sampled sampled.npy --work FOLDER --out FOLDER
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as parquet
 
+from app.store.vocabulary import write_vocabulary
 from gemmascope.folders import parse_folder
 from gemmascope.names import Starter, source_id
 from inference.embedding import embed
@@ -25,6 +27,7 @@ from inference.harvest.asked import Asked, AskedCorpus, Place, write
 from inference.harvest.command import FINDINGS, FOUND, harvest
 
 FEATURES, VECTORS, CORPUS = "features.parquet", "label_vectors.npy", "corpus"
+VOCABULARY = "vocabulary.parquet"
 
 
 def places(suite: Path, model: str) -> dict[str, list[Place]]:
@@ -64,7 +67,8 @@ def pack(folder: Path, corpus: Path, out: Path) -> None:
     np.save(out / VECTORS, embed(sorted(texts)).astype(np.float16))
     told = json.loads((folder / FOUND).read_text(encoding="utf-8"))
     told["corpus"]["folder"] = CORPUS
-    told["tokenizer"] = "tokenizer.json"
+    write_vocabulary(Path(told["tokenizer"]), out / VOCABULARY)
+    told["tokenizer"] = VOCABULARY
     (out / FOUND).write_text(json.dumps(told, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 

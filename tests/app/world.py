@@ -21,7 +21,7 @@ from app.settings import Settings
 from app.store import labels, sources
 from app.store.features import DENSE, NEVER_FIRED
 from app.store.loading import FeatureRow, Loading, StoredBand, put_corpus
-from app.store.tokens import put_vocabulary
+from app.store.vocabulary import put_vocabulary
 from tests.fake_engine import FakeEngine
 
 MODEL = "gemma-3-270m"

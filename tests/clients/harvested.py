@@ -9,7 +9,7 @@ from app.db.database import Database
 from app.db.packing import Band
 from app.store import labels, sources
 from app.store.loading import FeatureRow, Loading, StoredBand, put_corpus
-from app.store.tokens import ensure_tokenizer, read_vocabulary
+from app.store.vocabulary import ensure_tokenizer, read_vocabulary
 
 PASSAGES, LENGTH = 12, 20
 ALIVE = 8

@@ -20,7 +20,7 @@ from app.exchange.own import OwnLines
 from app.exchange.saedashboard import DashboardFiles
 from app.exchange.vocabulary import Vocabulary
 from app.store import labels, sources
-from app.store.tokens import put_vocabulary
+from app.store.vocabulary import put_vocabulary
 from inference.errors import BadInput, GemlensError, NotFound
 from tests.app.world import VOCABULARY
 

@@ -15,7 +15,7 @@ from app.exchange import bringing, giving, queries
 from app.exchange.neuronpedia_in import NeuronpediaFolder
 from app.exchange.own import OwnLines
 from app.store import features, labels, sources
-from app.store.tokens import put_vocabulary
+from app.store.vocabulary import put_vocabulary
 from tests.app.conftest import cloned
 from tests.app.world import DEAD, MODEL, SOURCES, VOCABULARY, WIDTH, World
 

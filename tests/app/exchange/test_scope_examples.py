@@ -16,7 +16,7 @@ from app.exchange.opening import readers
 from app.exchange.scope_examples import ScopeExamples
 from app.exchange.vocabulary import Vocabulary
 from app.store import features, sources
-from app.store.tokens import put_vocabulary
+from app.store.vocabulary import put_vocabulary
 from inference.engine import protocol as p
 from inference.errors import BadInput
 from tests.app.world import VOCABULARY

@@ -19,7 +19,7 @@ from app.cli import main
 from app.db.database import Database
 from app.exchange import giving
 from app.store import sources
-from app.store.tokens import put_vocabulary
+from app.store.vocabulary import put_vocabulary
 from tests.app.conftest import cloned
 from tests.app.exchange.bucket_standin import serving
 from tests.app.world import MODEL, SOURCES, VOCABULARY, WIDTH, World

@@ -14,7 +14,6 @@ from app.harvests.starter import starter_dashboards, wish_starter
 from app.jobs.job import Job
 from app.settings import Settings
 from inference.embedding import embed
-from inference.errors import Unavailable
 from inference.harvest.asked import write
 from inference.harvest.command import harvest
 from inference.harvest.telling import silent
@@ -118,15 +117,6 @@ async def test_it_is_wished_for_where_a_source_shows_nothing(
     assert await wish_starter(database, settings, root=root) is not None
     assert await wish_starter(database, settings, root=root) is None
     assert await wish_starter(database, settings, root=tmp_path) is None
-
-
-async def test_without_the_models_tokenizer_it_says_when_it_will_be_loaded(
-    database: Database, settings: Settings, root: Path
-) -> None:
-    await register_starter(database, root=root)
-    nothing = settings.model_copy(update={"model_path": None})
-    with pytest.raises(Unavailable, match="its tokenizer is not here yet"):
-        await starter_dashboards(quiet(database, nothing), model=MODEL, root=str(root))
 
 
 def test_nothing_that_is_given_away_tells_of_the_machine_it_was_made_on(root: Path) -> None:

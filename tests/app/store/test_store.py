@@ -1,6 +1,7 @@
 """What was loaded comes back, whole and only when it is finished."""
 
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from app.db.database import Database
 from app.store import features, labels, sources
 from app.store.loading import FeatureRow, Loading, NotAsGiven, delete_harvest
 from app.store.tokens import pieces, texts
-from inference.errors import NotFound
+from inference.errors import BadInput, NotFound
 from tests.app.world import DEAD, MODEL, SOURCES, WIDTH, World
 
 NAME = SOURCES[1][0]
@@ -138,8 +139,22 @@ async def test_pieces_join_split_characters_as_the_tokenizer_does(world: World) 
     assert pieces([99999], known) == ["\ufffd"]
 
 
+async def test_a_table_of_a_vocabulary_is_the_vocabulary(database: Database, tiny_folder: Path, tmp_path: Path) -> None:
+    from app.store.vocabulary import ensure_tokenizer, write_vocabulary
+
+    table = tmp_path / "vocabulary.parquet"
+    write_vocabulary(tiny_folder / "tokenizer.json", table)
+    from_table = await ensure_tokenizer(database, table)
+    assert from_table == await ensure_tokenizer(database, tiny_folder / "tokenizer.json")
+    table.write_bytes(b"cut off")
+    with pytest.raises(BadInput, match="no table of a vocabulary"):
+        await ensure_tokenizer(database, table)
+    with pytest.raises(NotFound, match="no vocabulary at"):
+        await ensure_tokenizer(database, tmp_path / "away.parquet")
+
+
 async def test_a_vocabulary_is_loaded_once(database: Database) -> None:
-    from app.store.tokens import put_vocabulary
+    from app.store.vocabulary import put_vocabulary
 
     rows = [(0, "<pad>"), (5, " a")]
     assert await put_vocabulary(database, rows) == await put_vocabulary(database, rows)
