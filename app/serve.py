@@ -86,12 +86,12 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
         stack.push_async_callback(database.close)
         await reading
         from app.catalogue.installed import DatabaseCatalogue
-        from app.catalogue.starter import register_starter
+        from app.catalogue.starter import register_starter, starter_stands
         from app.jobs.making import making
         from app.main import create_app
 
         await asyncio.to_thread(upgrade, database.url)
-        if not settings.no_starter:
+        if not settings.no_starter and not await starter_stands(database):
             await register_starter(database)
         app = create_app(
             settings,
@@ -172,9 +172,12 @@ async def _long_work(
     else's, and what is installed for them is too."""
     # The queue's library is loaded once pages are served, and not in their way.
     await asyncio.to_thread(_read_long_work)
+    from app.catalogue.starter import register_starter
     from app.harvests.starter import wish_starter
     from app.jobs.first import wish_first_source
 
+    if not settings.no_starter:
+        await register_starter(database)  # its weights may be others than at the last start
     if not settings.engines:
         await wish_first_source(database, settings)
     if not settings.no_starter:

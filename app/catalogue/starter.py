@@ -68,6 +68,18 @@ async def register_starter(database: Database, *, root: Path = ROOT) -> Added:
     return Added(tuple(sources), tuple(findings))
 
 
+async def starter_stands(database: Database, *, root: Path = ROOT) -> bool:
+    """Whether every folder of the suite is registered, with whatever weights: then nobody has to wait for
+    `register_starter`, which reads them all."""
+    try:
+        found = wanted("starter", model=None, revision=None, root=root)
+    except NotFound:
+        return True
+    async with database.session() as session:
+        known = {row.location for row in await queries.installed(session)}
+    return {one.location for one in found} <= known
+
+
 def read_header(folder: Path, name: Starter) -> Header:
     file = folder / WEIGHTS
     with safe_open(str(file), framework="numpy") as opened:

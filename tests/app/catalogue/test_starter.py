@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 from sqlalchemy import text
 
 from app.catalogue import quality, queries
-from app.catalogue.starter import register_starter
+from app.catalogue.starter import register_starter, starter_stands
 from app.db.database import Database
 from tests.app.catalogue.test_quality import measured
 
@@ -28,9 +28,12 @@ async def test_what_is_there_is_registered_once_and_again_when_it_changes(databa
     base = tmp_path / "starter" / "gemma-3-270m"
     write(base / "resid_post" / "layer_12_width_64_l0_medium")
     write(base / "transcoder_all" / "layer_3_width_64_l0_small_affine", skip=True, config=False)
+    assert not await starter_stands(database, root=tmp_path)
     added = await register_starter(database, root=tmp_path)
     assert (added.sources, added.findings) == (("12-starter-res-64", "3-starter-transcoder-64"), ())
     assert (await register_starter(database, root=tmp_path)).sources == ()
+    assert await starter_stands(database, root=tmp_path)
+    assert await starter_stands(database, root=tmp_path / "without a suite")
     async with database.session() as session:
         transcoder, residual = await queries.installed(session)
     assert (residual.site, residual.width, residual.declared_l0, residual.kind) == ("resid_post", 64, 20.0, "sae")
@@ -46,6 +49,7 @@ async def test_a_moved_checkout_keeps_its_sources(database: Database, tmp_path: 
     write(tmp_path / "a" / "starter" / "gemma-3-270m" / "resid_post" / "layer_12_width_64_l0_medium")
     await register_starter(database, root=tmp_path / "a")
     (tmp_path / "a").rename(tmp_path / "b")
+    assert not await starter_stands(database, root=tmp_path / "b")
     added = await register_starter(database, root=tmp_path / "b")
     assert (added.sources, added.findings) == (("12-starter-res-64",), ())
     async with database.session() as session:
