@@ -59,6 +59,13 @@ def may_see(principal: Principal | None, row: OwnedRow) -> bool:
     return row.visibility != "private" or (principal.id is not None and row.owner_id == principal.id)
 
 
+def may_be_named(principal: Principal | None, row: OwnedRow) -> bool:
+    """Whether those who do not have its address may hear of it."""
+    if principal is None or principal.administrator:
+        return True
+    return row.visibility == "public" or (principal.id is not None and row.owner_id == principal.id)
+
+
 def may_change(principal: Principal | None, row: OwnedRow) -> bool:
     if principal is None or principal.administrator:
         return True

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.binary import fetch
 from app.db.tables import Checkpoint, Corpus, Dictionary, Harvest, Model, Source, SourceSet
-from app.store.ownership import may_see, reachable
+from app.store.ownership import may_be_named, may_see, reachable
 from app.web.principal import asking
 from gemmascope.nearest import nearest
 from inference.errors import BadInput, NotFound
@@ -85,7 +85,7 @@ async def find(session: AsyncSession, model: str, name: str) -> SourceRow:
     models = list(await session.scalars(select(Model.name).order_by(Model.id)))
     if model not in models:
         raise NotFound(f"{model[:80]!r} is no model of this server. It has: {', '.join(models) or 'none yet'}.")
-    names = [found.name for found in await of_model(session, model)]
+    names = [found.name for found in await of_model(session, model) if may_be_named(asking(), found)]
     like = nearest(name, names) or tuple(names[:4])
     rest = f" Perhaps {', '.join(like)}?" if like else f" Nothing is installed for {model} yet."
     raise NotFound(f"{model} has no source {name[:80]!r} here.{rest}")

@@ -82,7 +82,8 @@ async def source_set(request: Request, modelId: str, name: str) -> Response:
         )  # fmt: skip
         sets = {found.name: (found, model) for found, model in await session.execute(asked)}
         if name not in sets:
-            near = ", ".join(nearest(name, sets) or tuple(sets)[:4])
+            named = [one for one, (row, _) in sets.items() if ownership.may_be_named(principal.current(request), row)]
+            near = ", ".join(nearest(name, named) or tuple(named)[:4])
             rest = f" Perhaps {near}?" if near else ""
             raise NotFound(f"{modelId[:80]!r} has no source set {name[:80]!r} here.{rest}")
         found, model = sets[name]

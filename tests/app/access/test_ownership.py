@@ -58,6 +58,7 @@ async def shelves(database: Database) -> Database:
 async def test_lists_show_what_is_public_and_ones_own(shelves: Database) -> None:
     for name, principal in WHO.items():
         assert await _found(shelves, ownership.visible(principal, Shelf)) == SEEN_IN_LISTS[name], name
+        assert {row for row in ROWS if ownership.may_be_named(principal, _row(row))} == SEEN_IN_LISTS[name], name
 
 
 async def test_who_has_the_address_opens_all_but_the_private(shelves: Database) -> None:
