@@ -33,6 +33,8 @@ TEMPLATE = "live/live.html"
 AGAIN_SECONDS = 2.0
 """After which a page asks an engine again that was away or busy and did not say when."""
 NO_LONGER_WAITED_FOR = 499
+FOLLOWING = "following"
+"""The id of the element that asks, by itself, for what was left out of an answer."""
 FEW_SOURCES = 40
 """Up to so many are all in the map unless a set is chosen."""
 
@@ -101,6 +103,7 @@ async def page(
         "mapped": (),
         "examples": examples.EXAMPLES,
         "draw_cells": cells.drawn,
+        "following": FOLLOWING,
         "live": None,
         "waiting": None,
         "making": None if installed else await house.making(model),
@@ -241,8 +244,9 @@ def _whole(live: Live | None) -> bool:
 
 
 def _history(request: Request, context: Mapping[str, Any]) -> dict[str, str]:
-    """A new question gets a new entry in the browser's history; the same one only its canonical address."""
-    if not isinstance(context["live"], Live) or not context["shared"]:
+    """A new question gets a new entry in the browser's history; the same one only its canonical address. What follows
+    of an answer by itself gets none: it may be asked for before the answer's own entry is made."""
+    if not isinstance(context["live"], Live) or not context["shared"] or templating.asker(request) == FOLLOWING:
         return {}
     current = urlsplit(request.headers.get("hx-current-url", ""))
     question = context["question"]

@@ -48,6 +48,11 @@ def target(request: Request) -> str:
     return request.headers.get("hx-target", "").partition("#")[2]
 
 
+def asker(request: Request) -> str:
+    """The id of the element that asks, where htmx does; empty for none."""
+    return request.headers.get("hx-source", "").partition("#")[2]
+
+
 def page(
     request: Request,
     template: str,

@@ -111,6 +111,17 @@ def test_what_is_drawn_gets_an_address_and_a_new_question_a_place_in_the_history
     assert parse_qs(address.query) == {"text": ["hi"], "feature": ["7"]}
 
 
+def test_what_follows_of_an_answer_leaves_the_history_alone() -> None:
+    with client(make_app()) as browser:
+        answer = browser.post(LIVE, data={"text": "hi"}, headers=HTMX)
+        (following,) = Parsed(answer.text).having(**{"class": "pending"})
+        asked = {"HX-Source": f"div#{following['id']}", "HX-Target": "div#detail"}
+        rest = browser.post(LIVE, data={"text": "hi"}, headers=HTMX | asked)
+    assert "HX-Push-Url" in answer.headers
+    assert "HX-Push-Url" not in rest.headers
+    assert "HX-Replace-Url" not in rest.headers
+
+
 def test_a_text_too_long_for_an_address_is_shown_without_one() -> None:
     with client(make_app(max_query_bytes=256)) as browser:
         answer = browser.post(LIVE, data={"text": "long " * 80}, headers=HTMX)
