@@ -180,9 +180,8 @@ async def _long_work(
         await register_starter(database)  # its weights may be others than at the last start
     if not settings.engines:
         await wish_first_source(database, settings)
-    if not settings.no_starter:
-        # Also where the engine is somebody else's: the rows are the database's.
-        await wish_starter(database, settings)
+    # Also where the engine is somebody else's: the rows are the database's.
+    wished = None if settings.no_starter else await wish_starter(database, settings)
     if settings.no_worker:
         return
     child = Supervisor(
@@ -191,14 +190,15 @@ async def _long_work(
         environment=environment(settings, WORKER),
         grace_seconds=settings.drain_seconds + 5,
     )
-    starting = asyncio.create_task(_start_after(engines, child), name="start of the worker")
+    # The starter suite's examples are waited for as the model is, and need nothing of it.
+    start = child.start() if wished is not None else _start_after(engines, child)
+    starting = asyncio.create_task(start, name="start of the worker")
     stack.push_async_callback(child.stop)
     stack.callback(starting.cancel)
 
 
 async def _start_after(engines: Mapping[str, Engine], child: Supervisor) -> None:
     """Long work can wait until the models are loaded; people cannot, and a few cores load one thing faster than two."""
-
     for _ in range(WORKER_ASKS):
         if all([await _settled(engine) for engine in engines.values()]):
             break
