@@ -11,7 +11,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -47,6 +46,7 @@ from app.training import pages as training_pages
 from app.web import cors, errors, health, hosts, logs, templating, theme
 from app.web.assets import Assets
 from app.web.basepath import BasePath
+from app.web.compression import Compression
 from app.web.csp import SecurityHeaders
 from app.web.csrf import CsrfCheck
 from app.web.head import HeadAsGet
@@ -118,7 +118,7 @@ def create_app(
             Middleware(CsrfCheck, allowed_hosts=allowed_hosts, cors_origins=cors_origins),
             Middleware(WaitForLater),
             Middleware(Gate, settings=settings),
-            Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5),
+            Middleware(Compression),
             Middleware(HeadAsGet),
         ],
     )
