@@ -25,11 +25,13 @@ class Figure:
     """What the number was made from."""
 
     def line(self) -> str:
-        """As JSON. `of_bound` is 1 at the bound and less where it is kept, whichever way that is."""
+        """As JSON. `of_bound` is 1 at the bound and less where it is kept, whichever way that is; there is no such
+        ratio to a bound or a value of 0."""
         holds = of_bound = None
         if self.bound is not None:
             holds = self.value >= self.bound if self.at_least else self.value <= self.bound
-            of_bound = round(self.bound / self.value if self.at_least else self.value / self.bound, 3)
+            part, whole = (self.bound, self.value) if self.at_least else (self.value, self.bound)
+            of_bound = round(part / whole, 3) if whole else None
         return json.dumps(
             {
                 "name": self.name,

@@ -24,13 +24,12 @@ from app.db.database import Database
 from app.store import features, sources
 from app.store.sources import needs_harvest
 from bench.figure import Figure, percentile
-from bench.house import House, house, vector_of
+from bench.house import MEANINGS, House, house, vector_of
 from bench.load import HEADERS, load
 from bench.synthetic import EXAMPLES, FEW, HOUSE, LABELS, MODEL, SOURCES, WIDTH, ensure, names
 
 RATE, SECONDS = 50.0, 15
 NEAREST = 20
-SEARCHES = 40
 FILTERS: tuple[dict[str, str], ...] = (
     {}, {"kind": "alive"}, {"kind": "dead"}, {"kind": "dense"}, {"examples": "1"}, {"q": "doctors"}, {"q": "zzzz"},
     {"q": "rivers", "kind": "alive", "examples": "1"}, {"density_from": "0.1", "density_to": "0.2"},
@@ -125,8 +124,7 @@ def _search(served: House) -> Iterator[Figure]:
         ("all", {}, np.ones(len(owners), dtype=bool)),
         (f"{FEW / LABELS:.0%} of them, one source", {"source": first}, owners == first),
     ):
-        queries = [f"meaning of number {number}" for number in range(SEARCHES)]
-        asked = [f"/search?{urlencode({'q': query, 'by': 'meaning', **narrowed})}" for query in queries]
+        asked = [f"/search?{urlencode({'q': query, 'by': 'meaning', **narrowed})}" for query in MEANINGS]
         for address in asked[:3]:
             _seconds(served, address)
         before = served.cpu_seconds()
@@ -137,7 +135,7 @@ def _search(served: House) -> Iterator[Figure]:
         name = f"search by meaning over {LABELS:,} labels, {what}, the whole page but for the sentence's vector"
         yield Figure(name=f"{name}: median", value=statistics.median(times), unit="ms", bound=60, detail=detail)
         right = 0
-        for query, address in zip(queries, asked, strict=True):
+        for query, address in zip(MEANINGS, asked, strict=True):
             with urlopen(served.url + address.replace("/search?", "/search.json?")) as answer:
                 hits = msgspec.json.decode(answer.read())["hits"][:NEAREST]
             cosines = np.where(allowed, given @ vector_of(query)[0], -np.inf)

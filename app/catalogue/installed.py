@@ -26,8 +26,13 @@ class DatabaseCatalogue:
     async def sources(self, model: str) -> Sequence[InstalledSource]:
         return tuple(as_source(row) for row in await self.rows(model))
 
+    async def source(self, model: str, source_id: str) -> InstalledSource | None:
+        async with self._database.reading() as session:
+            rows = await queries.installed(session, model, source=source_id)
+        return as_source(rows[0]) if rows else None
+
     async def rows(self, model: str) -> Sequence[InstalledRow]:
-        async with self._database.session() as session:
+        async with self._database.reading() as session:
             return await queries.installed(session, model)
 
     async def cards(self, model: str) -> Mapping[str, Card]:

@@ -17,8 +17,10 @@ async def models(session: AsyncSession) -> list[str]:
     return list(await session.scalars(select(Model.name).order_by(Model.id)))
 
 
-async def installed(session: AsyncSession, model: str | None = None) -> list[InstalledRow]:
-    """Registered sources, by layer and name, but for others' private ones."""
+async def installed(
+    session: AsyncSession, model: str | None = None, *, source: str | None = None
+) -> list[InstalledRow]:
+    """Registered sources, by layer and name, but for others' private ones; of one model, or of one name."""
     asked = (
         select(
             Model.name,
@@ -41,10 +43,12 @@ async def installed(session: AsyncSession, model: str | None = None) -> list[Ins
     )
     if model is not None:
         asked = asked.where(Model.name == model)
+    if source is not None:
+        asked = asked.where(Source.name == source)
     return [
         InstalledRow(
             model=name,
-            source=source,
+            source=called,
             layer=layer,
             width=width,
             kind=kind,
@@ -56,7 +60,7 @@ async def installed(session: AsyncSession, model: str | None = None) -> list[Ins
             findings=tuple(facts.get("findings", ())),
         )
         for (
-            name, source, layer, width, facts, kind, reads, declared_l0, location, revision, sha256,
+            name, called, layer, width, facts, kind, reads, declared_l0, location, revision, sha256,
         ) in await session.execute(asked)
     ]  # fmt: skip
 

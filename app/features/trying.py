@@ -52,7 +52,7 @@ async def try_text(
     engine = engine_for(house.engines, model)
     if waiting := await loading(engine):
         return waiting
-    installed = sources.find(await house.catalogue.sources(model), source, model=model)
+    installed = await sources.look_up(house.catalogue, source, model=model)
     if not installed.source.location:
         raise Unavailable(
             f"{source} came without its dictionary, so it can be read but not tried; gemlens add installs it."

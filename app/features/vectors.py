@@ -59,7 +59,7 @@ async def _vector(request: Request, model: str, source: str, index: str) -> tupl
     engine = house.engines.get(model)
     if engine is None:
         raise Unavailable(f"No engine serves {model} here, and vectors come from the engine's dictionary.")
-    installed = sources.find(await house.catalogue.sources(model), source, model=model)
+    installed = await sources.look_up(house.catalogue, source, model=model)
     answer: Any = await engine.ask(DecoderRows(source=installed.source, indexes=(number,)))
     values = np.asarray(answer.rows[0], dtype=np.float32).reshape(-1)
     vector = Vector(

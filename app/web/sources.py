@@ -45,6 +45,10 @@ class Catalogue(Protocol):
         """By layer; empty for a model without any."""
         ...
 
+    async def source(self, model: str, source_id: str) -> InstalledSource | None:
+        """One of them: a model may have hundreds."""
+        ...
+
     async def cards(self, model: str) -> Mapping[str, Card]:
         """By source, how good it is: of those that were measured."""
         ...
@@ -74,9 +78,18 @@ class EngineCatalogue:
         ]
         return tuple(sorted(found, key=lambda source: (source.source.layer, source.id)))
 
+    async def source(self, model: str, source_id: str) -> InstalledSource | None:
+        return next((source for source in await self.sources(model) if source.id == source_id), None)
+
     async def cards(self, model: str) -> Mapping[str, Card]:
         """Nothing that was measured is kept here."""
         return {}
+
+
+async def look_up(catalogue: Catalogue, source_id: str, *, model: str) -> InstalledSource:
+    """The source of that name; where there is none, the sentence names the nearest that exist."""
+    found = await catalogue.source(model, source_id)
+    return found or find(await catalogue.sources(model), source_id, model=model)
 
 
 def find(sources: Sequence[InstalledSource], source_id: str, *, model: str) -> InstalledSource:

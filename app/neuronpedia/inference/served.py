@@ -23,9 +23,8 @@ class Served:
     house: House
 
     async def source(self, name: str, *, index: int | None = None) -> InstalledSource:
-        installed = await self.house.catalogue.sources(self.model)
         try:
-            found = sources.find(installed, name, model=self.model)
+            found = await sources.look_up(self.house.catalogue, name, model=self.model)
         except NotFound:
             await self.ready()
             raise

@@ -96,7 +96,7 @@ async def _feature(request: Request, asked: SourceFeatureAsked) -> VectorTold:
     engine = house.engines.get(asked.modelId)
     if engine is None:
         raise Unavailable(f"No engine serves {asked.modelId} here, and directions come from the engine's dictionary.")
-    installed = sources.find(await house.catalogue.sources(asked.modelId), asked.source, model=asked.modelId)
+    installed = await sources.look_up(house.catalogue, asked.source, model=asked.modelId)
     if not installed.source.location:
         raise Unavailable(f"{asked.source} came without its dictionary; gemlens add installs it.")
     found: DecoderRowsAnswer = await engine.ask(DecoderRows(source=installed.source, indexes=(number,)))

@@ -144,6 +144,9 @@ async def test_the_web_sees_what_is_registered(database: Database) -> None:
     (source,) = await catalogue.sources("gemma-3-1b")
     assert (source.id, source.kind, source.width) == ("13-gemmascope-2-res-16k", "sae", 16_384)
     assert (source.source.location, source.source.layer) == (f"{HUB}@c0ffee", 13)
+    assert await catalogue.source("gemma-3-1b", source.id) == source
+    assert await catalogue.source("gemma-3-4b", source.id) is None
+    assert await catalogue.source("gemma-3-1b", "12-gemmascope-2-res-16k") is None
 
 
 def imported(source: str) -> InstalledRow:

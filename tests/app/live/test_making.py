@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fastapi import FastAPI
 
 from app.main import create_app
-from app.web.sources import InstalledSource
+from app.web.sources import EngineCatalogue
 from tests.fake_engine import FakeEngine
 from tests.pages import HTMX, MODEL, Parsed, client, settings
 
@@ -17,12 +17,9 @@ class Making:
     failed: bool = False
 
 
-class NothingInstalled:
+class NothingInstalled(EngineCatalogue):
     async def models(self) -> tuple[str, ...]:
         return (MODEL,)
-
-    async def sources(self, model: str) -> tuple[InstalledSource, ...]:
-        return ()
 
 
 def making_app(state: Making | None) -> FastAPI:
@@ -30,7 +27,7 @@ def making_app(state: Making | None) -> FastAPI:
         assert model == MODEL
         return state
 
-    return create_app(settings(), engines={MODEL: FakeEngine()}, catalogue=NothingInstalled(), making=making)
+    return create_app(settings(), engines={MODEL: FakeEngine()}, catalogue=NothingInstalled({}), making=making)
 
 
 def test_the_live_page_says_how_far_it_is_and_asks_again() -> None:
