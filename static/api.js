@@ -58,7 +58,7 @@ document.addEventListener("click", async (event) => {
 
 // An address that names a route opens it.
 function open() {
-  const route = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const route = document.getElementById(location.hash.slice(1));
   if (route?.matches("details")) route.open = true;
 }
 window.addEventListener("hashchange", open);

@@ -4,6 +4,9 @@
 const root = document.getElementById("plots");
 const LISTED = 60;
 const AGAIN_MS = 2000;
+const NEVER = -7;
+// Shares of tokens as powers of ten; what is below the least of them is drawn as if it never fired.
+const TENTHS = [NEVER, -6, -5, -4, -3, -2, -1, 0];
 
 function colour(name) {
   const probe = document.createElement("span");
@@ -18,7 +21,7 @@ function layout(more) {
   const axis = { gridcolor: colour("--line"), linecolor: colour("--edge"), zeroline: false };
   return {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 50, r: 10, t: 10, b: 40 },
-    font: { color: colour("--quiet"), family: "system-ui, sans-serif", size: 13 }, showlegend: false, ...more,
+    font: { color: colour("--quiet"), family: "system-ui, sans-serif", size: 13 }, showlegend: false, modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--quiet"), activecolor: colour("--ink") }, ...more,
     xaxis: { ...axis, ...more.xaxis }, yaxis: { ...axis, ...more.yaxis },
   };
 }
@@ -26,14 +29,18 @@ function layout(more) {
 // Nothing leaves this server: by default the toolbar offers to send the chart to a cloud.
 const options = { responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "" };
 
-function bars(id, bins, title) {
+function percent(share) {
+  return `${(100 * share).toLocaleString("en", { maximumFractionDigits: 7 })} %`;
+}
+
+function bars(id, bins, title, axis) {
   const place = document.getElementById(id);
   place.hidden = !bins.length;
   if (!bins.length) return;
   Plotly.react(place, [{
     type: "bar", x: bins.map((b) => Math.sqrt(b[0] * b[1])), y: bins.map((b) => b[2]), width: bins.map((b) => (b[1] - b[0]) * 0.94),
     hovertext: bins.map((b) => `${b[0].toPrecision(3)} to ${b[1].toPrecision(3)}: ${b[2]}`), hoverinfo: "text", marker: { color: colour("--bar") },
-  }], layout({ xaxis: { type: "log", title: { text: title } }, yaxis: { title: { text: "features" } } }), { ...options, displayModeBar: false });
+  }], layout({ xaxis: { type: "log", title: { text: title }, ...axis }, yaxis: { title: { text: "features" } } }), { ...options, displayModeBar: false });
 }
 
 function escaped(text) {
@@ -64,12 +71,12 @@ function draw(map) {
   const place = document.getElementById("feature-map");
   const find = document.getElementById("find");
   place.hidden = false;
-  const strengths = map.densities.map((density) => Math.log10(Math.max(density ?? 0, 1e-7)));
+  const strengths = map.densities.map((density) => Math.log10(Math.max(density ?? 0, 10 ** NEVER)));
   const trace = {
     type: "scatter", mode: "markers", x: map.x, y: map.y, hoverinfo: "text",
     hovertext: map.indexes.map((index, point) => `${index} ${escaped((map.labels[point] ?? "no label").slice(0, 90))}`),
     marker: { size: map.x.length > 3000 ? 4 : 7, opacity: 0.8, color: strengths, colorscale: [[0, colour("--line")], [0.4, colour("--bar")], [1, "#d3560a"]],
-      colorbar: { title: { text: "density" }, tickprefix: "10^", thickness: 10 } },
+      colorbar: { title: { text: "density" }, tickvals: TENTHS, ticktext: TENTHS.map((power) => (power === NEVER ? "never" : percent(10 ** power))), thickness: 10 } },
     selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 0.08 } },
   };
   const bare = { showticklabels: false, showgrid: false };
@@ -99,8 +106,9 @@ async function ask() {
     return;
   }
   waiting.textContent = said.waiting ?? (said.map && said.map.indexes.length < said.map.features ? `${said.map.indexes.length.toLocaleString("en")} of ${said.map.features.toLocaleString("en")} features are drawn, evenly chosen.` : "");
-  bars("density-plot", said.densities, "share of tokens");
-  bars("peak-plot", said.peaks, "greatest activation");
+  const powers = TENTHS.map((power) => 10 ** power);
+  bars("density-plot", said.densities, "share of tokens", { tickvals: powers, ticktext: powers.map(percent) });
+  bars("peak-plot", said.peaks, "greatest activation", { exponentformat: "none", separatethousands: true, dtick: 1 });
   if (said.map) draw(said.map);
   else if (said.again) setTimeout(ask, AGAIN_MS);
 }

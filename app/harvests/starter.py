@@ -16,7 +16,7 @@ import numpy as np
 
 from app.catalogue.wanted import ROOT
 from app.db.database import Database
-from app.harvests import meaning
+from app.db.nearness import index_labels
 from app.harvests.found import FOUND, Found, read_found
 from app.harvests.storing import store
 from app.jobs.job import Job, long_work
@@ -37,11 +37,9 @@ async def starter_dashboards(job: Job, *, model: str, root: str = str(ROOT)) -> 
         return "Every source of the starter suite shows a harvest already."
     vectors = await asyncio.to_thread(label_vectors, folder, found)
     stored = await store(job, found, sources, order=NAME, corpus=f"{model} starter", vectors=vectors)
-    for source in sources:
-        # Where all vectors were known this only sees to the index.
-        await enqueue(
-            job.database, meaning.NAME, only_one=f"{meaning.NAME} {source.id}", model=model, source=source.name
-        )
+    async with job.database.raw() as connection:
+        for set_id in {source.set_id for source in sources}:
+            await index_labels(connection, set_id)
     features = sum(one.found.features for one in stored)
     return f"The starter suite can be browsed: {features:,} features of {len(stored)} sources."
 
@@ -74,7 +72,4 @@ async def _bare(database: Database, model: str, names: Iterable[str]) -> list[So
 def label_vectors(folder: Path, found: Found) -> Mapping[str, Any]:
     """A vector for every text of a label: the file has them in the order of the texts."""
     texts = sorted({text for one in found.sources.values() for _, text in one.labels()})
-    path = folder / VECTORS
-    if not path.is_file():
-        return {}
-    return dict(zip(texts, np.load(path, allow_pickle=False), strict=True))
+    return dict(zip(texts, np.load(folder / VECTORS, allow_pickle=False), strict=True))

@@ -21,6 +21,14 @@ def test_an_example_is_sent_from_the_page_and_its_answer_shown(opened: Watched) 
     expect(route.locator(".answer")).to_contain_text('"message"')
 
 
+@pytest.mark.parametrize("part", ["", "#", "#nothing", "#%"])
+def test_an_address_that_names_no_route_opens_none(opened: Watched, part: str) -> None:
+    page = opened()
+    page.goto(f"/api{part}")
+    expect(page.get_by_role("heading", level=1)).to_have_text("API")
+    assert page.locator("details[open]").count() == 0
+
+
 def test_without_script_all_is_there_to_be_read(opened: Watched) -> None:
     page = opened(java_script_enabled=False)
     page.goto("/api")
