@@ -4,9 +4,11 @@ One built-in server is started per test process, and what a test gets is a clone
 Nothing needs to survive a crash here, so nothing is waited for.
 """
 
+import asyncio
 import itertools
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,10 +63,33 @@ def database_template(homes: Path) -> Iterator[str]:
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def world_template(database_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, "World"]]:
+    """The address of a database with all of tests/app/world.py, made to be cloned, and what it was made from."""
+    from tests.app.world import make_world
+
+    home = tmp_path_factory.mktemp("world")
+
+    async def made(url: str) -> "World":
+        database = await Database.open(url=url, home=home, pool_size=2)
+        try:
+            return await make_world(database, home)
+        finally:
+            await database.close()
+
+    for url in cloned(database_template):
+        with asyncio.Runner() as runner:
+            world = runner.run(made(url))
+        yield url, world
+
+
 @pytest.fixture
-def database_url(database_template: str) -> Iterator[str]:
-    """The address of an empty, migrated database that this test may do with as it likes."""
-    yield from cloned(database_template)
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a migrated database that this test may do with as it likes: empty, but for tests of the world."""
+    if "world" in request.fixturenames:
+        yield from cloned(request.getfixturevalue("world_template")[0])
+    else:
+        yield from cloned(request.getfixturevalue("database_template"))
 
 
 def cloned(template: str) -> Iterator[str]:
@@ -92,8 +117,8 @@ async def database(database_url: str, tmp_path: Path) -> AsyncIterator[Database]
 
 
 @pytest.fixture
-async def world(database: Database, tmp_path: Path) -> "World":
+async def world(database: Database, world_template: tuple[str, "World"], tmp_path: Path) -> "World":
     """A database with a model, three sources, features, examples and labels (tests/app/world.py)."""
-    from tests.app.world import make_world
-
-    return await make_world(database, tmp_path)
+    made = world_template[1]
+    given = {name: list(rows) for name, rows in made.given.items()}
+    return replace(made, database=database, home=tmp_path, given=given)

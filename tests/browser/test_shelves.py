@@ -9,8 +9,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.app.conftest import _no_writing_through, database_template, homes  # noqa: F401
-from tests.app.shelves.conftest import HOSTILE, SiteEngine, house_template  # noqa: F401
+from tests.app.conftest import _no_writing_through, cloned, database_template, homes, world_template  # noqa: F401
+from tests.app.shelves.conftest import HOSTILE, SiteEngine
 from tests.app.world import MODEL, SOURCES, World
 from tests.browser.conftest import Site, Watched
 from tests.browser.serving import serving
@@ -22,9 +22,10 @@ NAME = f"{MODEL}/{SOURCE}"
 
 
 @pytest.fixture(scope="module")
-def shelves(house_template: tuple[str, World]) -> Iterator[Site]:  # noqa: F811
-    with serving(house_template[0], SiteEngine()) as found:
-        yield found
+def shelves(world_template: tuple[str, World]) -> Iterator[Site]:  # noqa: F811
+    for url in cloned(world_template[0]):
+        with serving(url, SiteEngine()) as found:
+            yield found
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A house of the test's own with features to collect, an engine that reads sites, and people who share it."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from app.db.database import Database
 from app.web.principal import Principal, granted
 from inference.engine import protocol as p
 from tests.app.conftest import cloned
-from tests.app.world import MODEL, SOURCES, WIDTH, World, make_world
+from tests.app.world import MODEL, SOURCES, WIDTH, World
 from tests.fake_engine import PROVENANCE, FakeEngine
 
 D_MODEL = 640
@@ -100,29 +99,12 @@ class House:
             await client.aclose()
 
 
-@pytest.fixture(scope="session")
-def house_template(database_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, World]]:
-    home = tmp_path_factory.mktemp("shelves")
-
-    async def made(url: str) -> World:
-        database = await Database.open(url=url, home=home, pool_size=2)
-        try:
-            return await make_world(database, home)
-        finally:
-            await database.close()
-
-    for url in cloned(database_template):
-        with asyncio.Runner() as runner:
-            world = runner.run(made(url))
-        yield url, world
-
-
 @pytest.fixture
-async def house(house_template: tuple[str, World], tmp_path: Path) -> AsyncIterator[House]:
-    for url in cloned(house_template[0]):
+async def house(world_template: tuple[str, World], tmp_path: Path) -> AsyncIterator[House]:
+    for url in cloned(world_template[0]):
         database = await Database.open(url=url, home=tmp_path, statement_timeout_ms=5_000, pool_size=4)
         engine = SiteEngine()
-        world = replace(house_template[1], database=database, home=tmp_path)
+        world = replace(world_template[1], database=database, home=tmp_path)
         try:
             async with world.client(engine) as client:
                 made = House(world, engine, client)

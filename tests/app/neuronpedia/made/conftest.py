@@ -1,5 +1,5 @@
 """The house of tests/app/shelves, asked by its web API."""
 
-from tests.app.shelves.conftest import house, house_template
+from tests.app.shelves.conftest import house
 
-__all__ = ["house", "house_template"]
+__all__ = ["house"]
