@@ -6,6 +6,7 @@ which the log has the rest.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,14 +93,19 @@ def problem_of(error: Exception) -> Problem:
 
 
 def _validation_sentence(error: RequestValidationError) -> str:
-    parts = []
+    parts: dict[str, list[str]] = {}
     for detail in error.errors()[:5]:
         if detail["type"] == "json_invalid":
             return f"The body is no JSON: {detail['ctx']['error']} (character {detail['loc'][-1]})."
         # The first step says where the field stands, such as "body"; a field may itself be called "query".
-        where = ".".join(map(str, detail["loc"][1:]))
-        parts.append(f"{where or 'the request'}: {str(detail['msg']).removesuffix('.')}")
-    return f"Something in this request is not of the form that is needed: {'; '.join(parts)}."
+        steps = [str(step) for step in detail["loc"][1:] if not _ALTERNATIVE.search(str(step))]
+        parts.setdefault(".".join(steps) or "the request", []).append(str(detail["msg"]).removesuffix("."))
+    told = "; ".join(f"{where}: {', or: '.join(dict.fromkeys(messages))}" for where, messages in parts.items())
+    return f"Something in this request is not of the form that is needed: {told}."
+
+
+_ALTERNATIVE = re.compile(r"[-\[(]|^(str|int|float|bool)$")
+"""What pydantic puts between a field and what is wrong with it where several kinds would do: the name of the kind."""
 
 
 def wants_json(scope: Scope) -> bool:

@@ -1,7 +1,10 @@
 """One shape for every error, on pages, in fragments and for programs."""
 
+from typing import Annotated
+
 import pytest
-from fastapi import FastAPI
+from fastapi import Body, FastAPI
+from pydantic import Field
 from structlog.testing import capture_logs
 
 from inference.engine.protocol import STATUS, EngineError
@@ -55,6 +58,23 @@ def test_programs_get_code_and_sentence(path: str, status: int, code: str) -> No
     assert shape["error"] == code
     assert shape["message"].endswith(".")
     assert set(shape) <= {"error", "message", "retry_after", "log_id"}
+
+
+def test_what_is_wrong_with_a_field_is_said_in_words() -> None:
+    """A field of several kinds too, for which pydantic names each kind's Python type."""
+    app = make_app()
+
+    async def either(number: int | Annotated[str, Field(pattern="^[0-9]+$")] = Body(embed=True)) -> int:
+        return int(number)
+
+    app.add_api_route("/api/either", either, methods=["POST"])
+    app.router.routes.insert(0, app.router.routes.pop())
+    with client(app) as browser:
+        answer = browser.post("/api/either", json={"number": None})
+    assert answer.json()["message"] == (
+        "Something in this request is not of the form that is needed: "
+        "number: Input should be a valid integer, or: Input should be a valid string."
+    )
 
 
 def test_people_get_the_sentence_on_a_page_and_htmx_gets_it_alone() -> None:
