@@ -18,12 +18,12 @@ UTILISATION = 0.4
 BFLOAT16_FLOPS, FLOAT32_FLOPS = 989e12, 67e12
 """H100 SXM, dense, as published: the model runs in bfloat16, dictionaries in float32 without TF32."""
 DEVICE_BYTES = 80e9 * 0.9
-FEATURE_BYTES, EXAMPLE_BYTES, EXAMPLES = 2_730, 54, 45
+FEATURE_BYTES, EXAMPLE_BYTES, EXAMPLES = 2_825, 75, 45
 """In Postgres, indexes included; and how many examples a feature has that fires at all levels."""
 LABEL_BYTES = 3_900
 """A label with its vector, its words and its place in both indexes."""
-EXAMPLES_PER_SECOND = 200_000
-"""Into one Postgres by one loader."""
+EXAMPLES_PER_SECOND = 112_000
+"""Into one Postgres by one loader, as `python -m bench loading` measured it on two cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
