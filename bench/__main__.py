@@ -6,7 +6,7 @@ import sys
 
 MODULES = (
     "foundation", "training", "harvest", "precision", "loading", "harvest_to_search", "search", "api",
-    "pages", "browser",
+    "pages", "browser", "live",
 )  # fmt: skip
 
 
