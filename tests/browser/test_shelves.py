@@ -61,7 +61,7 @@ def test_a_star_is_pressed_by_mouse_and_key_and_stays(opened: Watched) -> None:
     expect(star).to_have_attribute("aria-pressed", "true")
     page.goto("/lists")
     page.get_by_role("link", name="Your stars").click()
-    shows(page, "6")
+    expect(page.locator("ol.items .where strong").get_by_text("6", exact=True)).to_be_visible()
     page.go_back()
     page.go_back()
     page.get_by_role("heading", level=1).click()
