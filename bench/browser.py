@@ -8,6 +8,7 @@ database at the same time, so that would be counted twice. `slowed` says what wa
 import shutil
 import statistics
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,9 @@ WATCH = """
 
 
 def figures() -> Iterator[Figure]:
-    with house() as served, sync_playwright() as playwright:
-        own = Path(playwright.chromium.executable_path)
-        found = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), own)
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        try:
-            addresses = feature_addresses(VISITS + 1, seed=6)
-            visits = [_visit(browser, served.url + address) for address in addresses][1:]
-        finally:
-            browser.close()
+    with house() as served, chromium() as browser:
+        addresses = feature_addresses(VISITS + 1, seed=6)
+        visits = [_visit(browser, served.url + address) for address in addresses][1:]
     where = f"feature page, phone on 1.6 Mbit/s and 150 ms, median of {VISITS} first visits"
     detail = {"slowed": SLOWED, **weather()}
     for name, unit, bound in (("largest paint", "s", 1.5), ("total blocking", "ms", 50), ("weight", "kB", 60)):
@@ -56,6 +51,19 @@ def figures() -> Iterator[Figure]:
         )  # fmt: skip
     shift = max(visit["layout shift"] for visit in visits)
     yield Figure(name=f"{where}: layout shift, the most", value=shift, unit="", bound=0, detail=detail)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The machine's own, or else Playwright's."""
+    with sync_playwright() as playwright:
+        own = Path(playwright.chromium.executable_path)
+        found = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), own)
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        try:
+            yield browser
+        finally:
+            browser.close()
 
 
 def _visit(browser: Browser, address: str) -> dict[str, float]:

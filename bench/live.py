@@ -3,15 +3,14 @@ source. The bare pass through all layers beside it says how much of that is the 
 
 import json
 import random
-import shutil
 import statistics
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
+from bench.browser import chromium
 from bench.figure import Figure, median_ms
 from bench.serving import HOME, Server, serving
 from inference.gemma.model import Gemma
@@ -20,23 +19,7 @@ from inference.gemma.sites import Site
 
 MODEL = "gemma-3-270m"
 TOKENS, TEXTS = 60, 8
-WORDS = [
-    "river",
-    "stone",
-    "paper",
-    "window",
-    "number",
-    "garden",
-    "winter",
-    "letter",
-    "bridge",
-    "silver",
-    "morning",
-    "engine",
-    "carbon",
-    "valley",
-    "music",
-]
+WORDS = ("river", "stone", "paper", "window", "number", "garden", "winter", "letter", "bridge", "silver", "valley")
 PAINTED = """
     () => new Promise(done => {
         const started = performance.now();
@@ -54,18 +37,11 @@ PAINTED = """
 def figures() -> Iterator[Figure]:
     with serving(HOME / "live") as server:
         server.seconds_until("live")
-        server.seconds_until("examples")
+        # Nothing is to be loaded beside what is timed.
+        server.seconds_until("starter")
         texts = [_text(server, seed) for seed in range(TEXTS + 1)]
-        with sync_playwright() as playwright:
-            own = Path(playwright.chromium.executable_path)
-            found = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), own)
-            browser = playwright.chromium.launch(
-                executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"]
-            )
-            try:
-                times = [_painted(browser, server, text) for text in texts][1:]
-            finally:
-                browser.close()
+        with chromium() as browser:
+            times = [_painted(browser, server, text) for text in texts][1:]
     model = Gemma.load(find(MODEL, home=HOME / "live", offline=True))
     ids = torch.randint(1000, 100_000, (1, TOKENS))
     bare = median_ms(lambda: model.read_sites(ids, [Site("resid_post", model.n_layers - 1)]))
