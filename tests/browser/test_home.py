@@ -7,7 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.app.conftest import _no_writing_through, database_template, homes  # noqa: F401
+from tests.app.conftest import _no_writing_through, database_template, homes, world_template  # noqa: F401
 from tests.app.search.conftest import full_template  # noqa: F401
 from tests.app.world import MODEL, SOURCES
 from tests.browser.conftest import Site, Watched

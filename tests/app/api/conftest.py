@@ -1,5 +1,5 @@
 """The small house with an engine that answers all that the APIs ask."""
 
-from tests.app.neuronpedia.web.conftest import Web, web, web_template
+from tests.app.neuronpedia.web.conftest import Web, full_template, web
 
-__all__ = ["Web", "web", "web_template"]
+__all__ = ["Web", "full_template", "web"]

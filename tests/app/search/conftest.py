@@ -16,7 +16,7 @@ from sqlalchemy import text
 from app.db.database import Database
 from inference.engine import protocol as p
 from tests.app.conftest import cloned
-from tests.app.world import WIDTH, World, make_world
+from tests.app.world import WIDTH, World
 from tests.fake_engine import PROVENANCE, FakeEngine, dense
 
 DIMENSIONS = 384
@@ -101,27 +101,27 @@ class Searched:
 
 
 @pytest.fixture(scope="session")
-def full_template(database_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, World]]:
-    """The address of a house with sentence vectors that the engine would give, made once and cloned for each test."""
+def full_template(
+    world_template: tuple[str, World], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, World]]:
+    """The address of the house with sentence vectors that the engine would give, made once and cloned for each test."""
     home = tmp_path_factory.mktemp("searched")
 
-    async def made(url: str) -> World:
+    async def embed(url: str) -> None:
         database = await Database.open(url=url, home=home, pool_size=2)
         try:
-            world = await make_world(database, home)
             async with database.session() as session:
                 for id_, written in (await session.execute(text("select id, text from label"))).all():
                     vector = f"[{','.join(map(str, letters(written).tolist()))}]"
                     asked = text("update label set embedding = cast(:vector as halfvec) where id = :id")
                     await session.execute(asked, {"vector": vector, "id": id_})
-            return world
         finally:
             await database.close()
 
-    for url in cloned(database_template):
+    for url in cloned(world_template[0]):
         with asyncio.Runner() as runner:
-            world = runner.run(made(url))
-        yield url, world
+            runner.run(embed(url))
+        yield url, world_template[1]
 
 
 @pytest.fixture

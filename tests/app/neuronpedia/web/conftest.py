@@ -1,21 +1,18 @@
 """The small house of tests/app/world.py behind the web API, with an engine whose numbers are known, made once."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import text
 
 from app.db.database import Database
 from inference.engine import protocol as p
-from tests.app.conftest import cloned
-from tests.app.search.conftest import SearchEngine, letters, narrow
-from tests.app.world import MODEL, WIDTH, World, make_world
+from tests.app.search.conftest import SearchEngine, full_template, narrow
+from tests.app.world import MODEL, WIDTH, World
 from tests.fake_engine import PROVENANCE
 
 D_MODEL = 8
@@ -91,33 +88,10 @@ class Web:
         return answer.json()
 
 
-@pytest.fixture(scope="session")
-def web_template(database_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, World]]:
-    home = tmp_path_factory.mktemp("web")
-
-    async def made(url: str) -> World:
-        database = await Database.open(url=url, home=home, pool_size=2)
-        try:
-            world = await make_world(database, home)
-            async with database.session() as session:
-                for id_, written in (await session.execute(text("select id, text from label"))).all():
-                    vector = f"[{','.join(map(str, letters(written).tolist()))}]"
-                    asked = text("update label set embedding = cast(:vector as halfvec) where id = :id")
-                    await session.execute(asked, {"vector": vector, "id": id_})
-            return world
-        finally:
-            await database.close()
-
-    for url in cloned(database_template):
-        with asyncio.Runner() as runner:
-            world = runner.run(made(url))
-        yield url, world
-
-
 @pytest.fixture
-async def web(web_template: tuple[str, World], tmp_path: Path) -> AsyncIterator[Web]:
+async def web(full_template: tuple[str, World], tmp_path: Path) -> AsyncIterator[Web]:
     """Shared by all tests: only to be read."""
-    url, made = web_template
+    url, made = full_template
     database = await Database.open(url=url, home=tmp_path, statement_timeout_ms=5_000, pool_size=4)
     engine = WebEngine()
     world = replace(made, database=database, home=tmp_path)
@@ -128,4 +102,4 @@ async def web(web_template: tuple[str, World], tmp_path: Path) -> AsyncIterator[
         await database.close()
 
 
-__all__ = ["MODEL", "Web"]
+__all__ = ["MODEL", "Web", "full_template"]
