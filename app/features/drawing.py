@@ -9,7 +9,9 @@ from html import escape
 from markupsafe import Markup
 
 from app.features.view import Relation, TokenWeight
-from app.web import numbers, tokens
+from app.web import labels, numbers, tokens
+
+NO_LABEL = Markup('<span class="quiet">no label</span>')
 
 
 def weights(rows: Iterable[TokenWeight], *, shares: bool = False) -> Markup:
@@ -29,12 +31,9 @@ def _weight(one: TokenWeight, value: str) -> str:
 
 
 def _relation(one: Relation, place: str) -> str:
-    label = '<span class="quiet">no label</span>'
-    if one.label:
-        opened = '<bdi class="quiet">' if one.counted else "<bdi>"
-        label = f"{opened}{_text(one.label)}</bdi>"
+    shown = labels.label(one.label, "quiet" if one.counted else "") if one.label else NO_LABEL
     return (
-        f'<tr><th scope="row"><a href="{place}/{one.index}">{one.index}</a> {label}</th>'
+        f'<tr><th scope="row"><a href="{place}/{one.index}">{one.index}</a> {shown}</th>'
         f'<td class="number">{one.value:.2f}</td><td class="number quiet">{numbers.share(one.density)}</td></tr>\n'
     )
 

@@ -14,7 +14,7 @@ from jinja2_fragments import render_blocks
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from app.web import numbers, principal, site, theme, tokens
+from app.web import labels, numbers, principal, site, theme, tokens
 from app.web.addresses import address
 from app.web.assets import Assets
 
@@ -31,7 +31,12 @@ def environment(assets: Assets, *, folder: Path = FOLDER) -> Environment:
         auto_reload=False,
     )
     made.filters.update(
-        glyphs=tokens.glyphs, value=numbers.value, share=numbers.share, count=numbers.count, dumps=json.dumps
+        glyphs=tokens.glyphs,
+        label=labels.label,
+        value=numbers.value,
+        share=numbers.share,
+        count=numbers.count,
+        dumps=json.dumps,
     )
     made.globals.update(vendored=assets.vendored, asset_url=assets.url)
     return made
