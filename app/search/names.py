@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.search.scope import Place
 from gemmascope.addresses import Address
@@ -12,7 +12,15 @@ from gemmascope.nearest import nearest
 
 _BARE = re.compile(r"(?P<source>\d+-[\w.-]+)(?:[/:#\s]+(?P<index>\d{1,9}))?", re.ASCII)
 _NUMBER = re.compile(r"#?(\d{1,9})", re.ASCII)
-_LIKE_A_NAME = re.compile(r"https?://|hf:|\d+-[a-z][\w.-]*-|gemma-?(?:3|v3|scope)\S*[/@]|/?gemma-3-\S+/\S", re.ASCII)
+_LIKE_A_NAME = re.compile(
+    r"https?://|hf:|\d+-[a-z][\w.-]*-|gemma-?(?:3|v3|scope)\S*[/@]|/?gemma-3-\S+/\S|/?[\w.-]+[/@]\d+-[a-z]", re.ASCII
+)
+_NOTHING_BUT_A_NAME = re.compile(
+    r"(?:https?://|hf:)\S+|\d+-(?:gemmascope|starter)-\S+|\d+-[a-z][\w.-]*[/:#]\d+|/?gemma-?(?:3|v3|scope)\S*[/@]\S+"
+    r"|/?[\w.-]+[/@]\d+-[a-z][\w.-]*[/:#]\d+\S*",
+    re.ASCII,
+)
+"""Not `24-hour`, which is a word and could be a source of somebody's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +32,8 @@ class Named:
     """Why it names nothing here, where it looks as if it should."""
     certain: bool = False
     """Exactly one thing is meant, and nothing else could be: the page may go straight there."""
+    only: bool = False
+    """It can be nothing but a name: where it leads nowhere, labels with such words are not what was meant."""
 
 
 def named(query: str, *, places: Sequence[Place], narrowed: Sequence[Place], model: str | None = None) -> Named:
@@ -31,13 +41,20 @@ def named(query: str, *, places: Sequence[Place], narrowed: Sequence[Place], mod
     text = query.strip().strip("<>\"'")
     if not text or "\n" in text:
         return Named()
-    models = list(dict.fromkeys(place.model for place in places))
+    found = _meant(text, places=places, narrowed=narrowed, model=model)
+    quoted = query.strip()[0] in "\"'"
+    only = not quoted and (found.only or _NOTHING_BUT_A_NAME.fullmatch(text) is not None)
+    return replace(found, only=only and bool(found.sentence))
+
+
+def _meant(text: str, *, places: Sequence[Place], narrowed: Sequence[Place], model: str | None) -> Named:
     if match := _NUMBER.fullmatch(text):
         return _numbered(int(match[1]), narrowed)
     if match := _BARE.fullmatch(text):
-        return _bare(match["source"], match["index"], narrowed, models=models)
+        return _bare(match["source"], match["index"], narrowed, places=places)
     if " " in text and not _LIKE_A_NAME.match(text):
         return Named()
+    models = list(dict.fromkeys(place.model for place in places))
     sentence = ""
     for given in (model, None) if model else (None, *models):
         known = {place.name for place in places if given in (None, place.model)}
@@ -47,7 +64,7 @@ def named(query: str, *, places: Sequence[Place], narrowed: Sequence[Place], mod
         except UnknownName as error:
             sentence = sentence or str(error)
             continue
-        return _at_hand(address, places)
+        return replace(_at_hand(address, places), only=True)
     return Named(sentence=sentence) if _LIKE_A_NAME.match(text) else Named()
 
 
@@ -58,16 +75,18 @@ def _numbered(index: int, narrowed: Sequence[Place]) -> Named:
     return Named(addresses=(Address(narrowed[0].model, narrowed[0].name, index),))
 
 
-def _bare(source: str, index: str | None, narrowed: Sequence[Place], *, models: Sequence[str]) -> Named:
+def _bare(source: str, index: str | None, narrowed: Sequence[Place], *, places: Sequence[Place]) -> Named:
     same = [place for place in narrowed if place.name == source.lower()]
     number = None if index is None else int(index)
+    if not same and any(place.name == source.lower() for place in places):
+        return Named(sentence=f"The filters leave {source} out.", only=True)
     if not same:
         like = nearest(source, sorted({place.name for place in narrowed}))
         rest = f" Perhaps {', '.join(like)}?" if like else ""
         return Named(sentence=f"No source {source[:80]!r} is installed here.{rest}")
     fitting = [place for place in same if number is None or number < place.width]
     if not fitting:
-        return Named(sentence=f"{source} has {same[0].width:,} features, 0 to {same[0].width - 1}; not {number}.")
+        return Named(sentence=_past_the_end(same[0], number), only=True)
     addresses = tuple(Address(place.model, place.name, number) for place in fitting)
     return Named(addresses=addresses, certain=len(addresses) == 1)
 
@@ -84,11 +103,13 @@ def _at_hand(address: Address, places: Sequence[Place]) -> Named:
         like = nearest(address.source, sorted({place.name for place in here}))
         rest = f" Here are {', '.join(like)}." if like else ""
         return Named(
-            sentence=f"{address.source} of {address.model} is not installed here. "
-            f"`gemlens add {address.model} {address.source}` installs a dictionary.{rest}"
+            sentence=f"{address.source} of {address.model} is not installed here; "
+            f"`gemlens add {address.model}@{address.source}` installs it.{rest}"
         )
     if address.index is not None and address.index >= place.width:
-        return Named(
-            sentence=f"{address.source} has {place.width:,} features, 0 to {place.width - 1}; not {address.index}."
-        )
+        return Named(sentence=_past_the_end(place, address.index))
     return Named(addresses=(address,), certain=True)
+
+
+def _past_the_end(place: Place, index: int | None) -> str:
+    return f"{place.name} has {place.width:,} features, 0 to {place.width - 1}; not {index}."

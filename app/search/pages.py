@@ -133,6 +133,7 @@ def _page(
     context: Mapping[str, Any] = {
         "question": question,
         "results": None if answer is None else answer.results,
+        "nowhere": answer.named.sentence if answer is not None and answer.named.only else "",
         "begins": () if answer is None else answer.begins,
         "problem": problem,
         "long": long,

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from starlette.datastructures import ImmutableMultiDict, QueryParams
 from starlette.requests import Request
 
+from app.catalogue.wanted import wanted
 from app.search import queries
 from app.search.elsewhere import inference_search
 from app.search.question import Question, parse, read
@@ -39,16 +40,58 @@ async def test_a_name_or_a_pasted_link_goes_straight_there(searched: Searched, p
     assert (answer.status_code, answer.headers.get("location")) == (302, PATH)
 
 
-async def test_names_that_lead_nowhere_here_say_why_and_what_is_near(searched: Searched) -> None:
-    for pasted, said in (
-        ("https://www.neuronpedia.org/gemma-3-270m/12-gemmascope-2-res-16k/7", "gemlens add gemma-3-270m"),
-        (f"{NAME}/64", "64 features, 0 to 63"),
-        ("11-starter-res-64/3", NAME),
-        ("https://www.neuronpedia.org/gpt2-small/6-res-jb/650", "leads to no Gemma 3"),
-    ):
-        answer = await searched.page(q=pasted)
-        assert answer.status_code == 200
-        assert said in Parsed(answer.text).text, pasted
+NOWHERE = {
+    "https://www.neuronpedia.org/gemma-3-270m/12-gemmascope-2-res-16k/7": "is not installed here",
+    "https://www.neuronpedia.org/gpt2-small/6-res-jb/650": "leads to no Gemma 3",
+    "gpt2-small/6-res-jb/650": "leads to no Gemma 3",
+    f"{NAME}/64": "64 features, 0 to 63; not 64",
+    f"{MODEL}@{NAME}:64": "64 features, 0 to 63; 64 is past its end",
+    "11-starter-res-64/3": NAME,
+}
+
+
+@pytest.mark.parametrize(("pasted", "said"), NOWHERE.items())
+async def test_a_name_that_leads_nowhere_says_why_on_top_and_is_not_searched_for(
+    searched: Searched, pasted: str, said: str
+) -> None:
+    answer = await searched.page(q=pasted)
+    assert answer.status_code == 200
+    before, _, results = answer.text.partition('<div id="results"')
+    assert said in Parsed(before.partition('role="status"')[2]).text
+    assert said in Parsed(results.partition("</section>")[0]).text
+    assert 'class="hit"' not in results
+    told = await searched.json(q=pasted)
+    assert told["hits"] == []
+    assert [one["way"] for one in told["tried"]] == ["id"]
+    assert searched.engine.asked == []
+
+
+async def test_a_name_that_leads_nowhere_can_still_be_searched_for_as_words(searched: Searched) -> None:
+    page = Parsed((await searched.page(q=f"{NAME}/64", model=MODEL)).text)
+    (link,) = [
+        href for tag, attributes in page.elements if tag == "a" and "by=meaning" in (href := attributes["href"] or "")
+    ]
+    answer = await searched.client.get(link.replace("/search", "/search.json", 1))
+    assert "words" in {one["way"] for one in answer.json()["tried"]}
+
+
+@pytest.mark.parametrize("query", ["24-hour clock", "20-something", "3-year-old children", f'"{NAME}/64"'])
+async def test_words_that_resemble_a_name_and_quoted_names_are_searched_for(searched: Searched, query: str) -> None:
+    assert "words" in {one["way"] for one in (await searched.json(q=query))["tried"]}
+
+
+async def test_the_command_that_is_named_is_one_that_the_cli_takes(searched: Searched) -> None:
+    pasted = "https://www.neuronpedia.org/gemma-3-270m/12-gemmascope-2-res-16k/7"
+    sentence = (await searched.json(q=pasted))["tried"][0]["sentence"]
+    program, verb, name = sentence.split("`")[1].split(" ")
+    assert (program, verb) == ("gemlens", "add")
+    (found,) = wanted(name, model=None, revision=None)
+    assert found.location == "hf:google/gemma-scope-2-270m-pt/resid_post/layer_12_width_16k_l0_medium"
+
+
+async def test_a_source_that_the_filters_leave_out_is_not_called_missing(searched: Searched) -> None:
+    answer = await searched.json(q=f"{NAME}/7", source=SOURCES[0][0])
+    assert answer["tried"][0]["sentence"] == f"The filters leave {NAME} out."
 
 
 async def test_data_shows_what_a_name_means_as_its_first_hit(searched: Searched) -> None:
