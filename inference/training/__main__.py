@@ -24,7 +24,11 @@ def run(config: TrainConfig, model: Gemma) -> None:
     """Trains with a loaded model and prints what happens."""
     checkpoint = model.checkpoint
     source = open_source(
-        config.source, passage_tokens=config.passage_tokens, tokenizer=model.tokenizer, seed=config.seed
+        config.source,
+        passage_tokens=config.passage_tokens,
+        tokenizer=model.tokenizer,
+        seed=config.seed,
+        vocabulary=len(model.unembedding),
     )
     origin = {"checkpoint_sha256": checkpoint.sha256, "checkpoint": checkpoint.origin, "dtype": str(model.dtype)[6:]}
     reports = train(config, model=model, source=source, origin=origin, progress=show, told=say)

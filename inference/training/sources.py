@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inference.conversations import (
     Conversations,
@@ -40,6 +41,7 @@ __all__ = [
 ]  # fmt: skip
 
 KINDS = ("tokens", "text", "jsonl", "parquet", "dataset")
+CHECKED_TOGETHER = 1 << 22
 
 
 class SourceTokenizer(TextTokenizer, Protocol):
@@ -49,14 +51,19 @@ class SourceTokenizer(TextTokenizer, Protocol):
 
 
 def open_source(
-    settings: Mapping[str, Any], *, passage_tokens: int, tokenizer: SourceTokenizer | None, seed: int
+    settings: Mapping[str, Any],
+    *,
+    passage_tokens: int,
+    tokenizer: SourceTokenizer | None,
+    seed: int,
+    vocabulary: int | None = None,
 ) -> TokenSource:
-    """The source that a configuration names."""
+    """The source that a configuration names. With `vocabulary`, a file of ids that reach beyond it is refused."""
     kind = settings.get("kind")
     if kind not in KINDS:
         raise BadInput(f"{kind!r} is not a kind of source. Kinds are {', '.join(KINDS)}.")
     if kind == "tokens":
-        return TokenFile(_existing(settings), passage_tokens=passage_tokens, seed=seed)
+        return TokenFile(_existing(settings), passage_tokens=passage_tokens, seed=seed, vocabulary=vocabulary)
     if tokenizer is None:
         raise BadInput(
             f"A source of kind {kind!r} needs the model's tokenizer. Give the model's folder as `checkpoint`."
@@ -87,19 +94,34 @@ def _existing(settings: Mapping[str, Any]) -> Path:
     return path
 
 
+def check_vocabulary(ids: NDArray[Any], vocabulary: int, path: Path) -> None:
+    """Refuses ids that a model with so many tokens lacks. The file is read piece by piece, however long it is."""
+    rows = max(1, CHECKED_TOGETHER * len(ids) // ids.size)
+    for start in range(0, len(ids), rows):
+        piece = ids[start : start + rows]
+        for token in (int(piece.min()), int(piece.max())):
+            if not 0 <= token < vocabulary:
+                raise BadInput(
+                    f"{path} has the token {token}, and the model's vocabulary has {vocabulary}: "
+                    "it was made with another tokenizer, or holds no token ids."
+                )
+
+
 class TokenFile:
     """Ids from a `.npy` file, or a flat file of little-endian uint32: a table whose rows are passages, or one long row
     that is cut into windows. Windows come in a new order each time round, fixed by the seed."""
 
-    def __init__(self, path: Path, *, passage_tokens: int, seed: int) -> None:
+    def __init__(self, path: Path, *, passage_tokens: int, seed: int, vocabulary: int | None = None) -> None:
         self._ids = token_ids(path)
+        if self._ids.size == 0:
+            raise BadInput(f"{path} holds no tokens.")
+        if vocabulary is not None:
+            check_vocabulary(self._ids, vocabulary, path)
         self._tokens = passage_tokens
         if self._ids.ndim == 1:
             self._windows = -(-len(self._ids) // (passage_tokens - 1))
         else:
             self._windows = len(self._ids)
-        if self._ids.size == 0:
-            raise BadInput(f"{path} holds no tokens.")
         self._seed = seed
         self._base = np.random.default_rng([seed, 0]).permutation(self._windows)
         self._held_out = 0

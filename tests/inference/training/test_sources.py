@@ -12,6 +12,7 @@ from inference.errors import BadInput, NotFound
 from inference.gemma.model import Gemma
 from inference.gemma.text import Turn
 from inference.sampling import SamplingPlan, sample
+from inference.training import sources
 from inference.training.sources import TokenFile, open_source
 from inference.training.stream import BOS, PAD, TokenSource
 
@@ -43,6 +44,23 @@ def test_a_row_of_ids_is_cut_into_windows_that_begin_with_bos(tmp_path: Path) ->
     held, taken = source.held_out(1), source.take(2)
     rows = sorted(np.concatenate([held, taken]).tolist())
     assert rows == [[BOS, 10, 11, 12, 13, 14], [BOS, 15, 16, 17, 18, 19], [BOS, 20, 21, PAD, PAD, PAD]]
+
+
+@pytest.mark.parametrize(("wrong", "row"), [(512, True), (-3, True), (300_000, False)])
+def test_ids_of_another_tokenizer_are_refused_wherever_they_stand(
+    wrong: int, row: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "CHECKED_TOGETHER", 64)
+    ids = np.arange(500, dtype=np.int32)
+    ids[-1] = 511
+    path = tmp_path / "ids.npy"
+    np.save(path, ids if row else ids.reshape(50, 10))
+    settings = {"kind": "tokens", "path": str(path)}
+    open_source(settings, passage_tokens=6, tokenizer=None, seed=0, vocabulary=512)
+    ids[333] = wrong
+    np.save(path, ids if row else ids.reshape(50, 10))
+    with pytest.raises(BadInput, match=f"has the token {wrong}, and the model's vocabulary has 512: it was made with"):
+        open_source(settings, passage_tokens=6, tokenizer=None, seed=0, vocabulary=512)
 
 
 def test_a_table_of_ids_gives_its_rows_with_one_bos(tmp_path: Path) -> None:
