@@ -6,6 +6,7 @@ again after its end it changes nothing: texts are found by digest, parts by chec
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,15 +22,16 @@ from app.db.packing import Band
 from app.exchange import passages, queries, vocabulary
 from app.exchange.given import GivenBand, GivenFeature, GivenLabel, Look, Reader
 from app.store import labels, sources
-from app.store.loading import FeatureRow, Loading, StoredBand
+from app.store.loading import FeatureRow, Loading, StoredBand, delete_harvest
 from app.store.sources import SourceRow
 from gemmascope.errors import UnknownName
 from gemmascope.models import MODELS, find_model
 from gemmascope.names import Starter, parse_source_id
 from gemmascope.published import layer_width
-from inference.errors import BadInput
+from inference.errors import BadInput, Unavailable
 
 LABELS_AT_ONCE = 4_096
+NAME = re.compile(r"\d{1,3}-[\w.-]{1,200}", re.ASCII)
 Tell = Callable[[str], None]
 Fill = Callable[[list[GivenFeature]], Awaitable[tuple[list[GivenFeature], int]]]
 """Adds to a part what its format does not have, and says for how many examples it could not."""
@@ -112,10 +114,11 @@ async def plan(database: Database, found: Look, *, model: str | None, source: st
     if found.source and source and found.source != source:
         findings.append(f"Its rows say {found.source}; they are imported as {source}, as asked.")
     layer = where.partition("-")[0]
-    if not (layer.isascii() and layer.isdigit() and int(layer) < MODELS[name].layers):
+    if not (NAME.fullmatch(where) and int(layer) < MODELS[name].layers):
         raise BadInput(
             f"{where[:80]!r} is no source of {name}: a source's name begins with its layer, 0 to "
-            f"{MODELS[name].layers - 1}, such as 12-gemmascope-2-res-16k."
+            f"{MODELS[name].layers - 1}, and goes on with letters, digits, '-', '_' and '.', such as "
+            "12-gemmascope-2-res-16k."
         )
     harvest = bool(found.features or found.activations)
     async with database.session() as session:
@@ -159,6 +162,7 @@ async def plan(database: Database, found: Look, *, model: str | None, source: st
 async def bring(
     database: Database, reader: Reader, found: Look, planned: Plan, *, tell: Tell = silent, fill: Fill | None = None
 ) -> Done:
+    """Stores what was planned. What cannot be kept leaves nothing behind; what was stopped goes on where it was."""
     async with database.session() as session:
         facts = MODELS[planned.model]
         described = {"layers": facts.layers, "width": facts.d_model, "chat": facts.chat}
@@ -169,6 +173,26 @@ async def bring(
         await queries.ensure_source(session, model_id, planned.source, layer=layer, width=planned.width)
         source = await sources.find(session, planned.model, planned.source)
         ready = await queries.same_import(session, source.id, identity_of(found)) if planned.harvest else None
+    try:
+        return await _bring(database, reader, found, planned, source, model_id, ready, tell, fill)
+    except Unavailable:
+        raise
+    except Exception:
+        await _forget(database, source, found, new=planned.new_source)
+        raise
+
+
+async def _bring(
+    database: Database,
+    reader: Reader,
+    found: Look,
+    planned: Plan,
+    source: SourceRow,
+    model_id: int,
+    ready: int | None,
+    tell: Tell,
+    fill: Fill | None,
+) -> Done:
     noted: Counter[str] = Counter()
     done = Done(
         model=planned.model, source=planned.source, features=0, examples=0, passages=0, labels=0, labels_kept=0,
@@ -189,6 +213,15 @@ async def bring(
         await queries.copy_best_scores(session, source.id)
     done.findings = [sentence.format(n=count) + "." for sentence, count in noted.items() if count]
     return done
+
+
+async def _forget(database: Database, source: SourceRow, found: Look, *, new: bool) -> None:
+    async with database.session() as session:
+        begun = await queries.begun_import(session, source.id, identity_of(found))
+    if begun is not None:
+        await delete_harvest(database, begun)
+    async with database.session() as session:
+        await queries.forget_source(session, source, new=new)
 
 
 def identity_of(found: Look) -> str:

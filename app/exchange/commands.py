@@ -157,5 +157,5 @@ async def _export(
         "model": row.model,
         "source": row.name,
         "files": len(told.files),
-        "bytes": sum(one["bytes"] for one in told.files.values()),
+        "bytes": sum(one.bytes for one in told.files.values()),
     }

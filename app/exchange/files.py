@@ -6,6 +6,7 @@ refused while it is read. Whatever is wrong is told with file and line.
 
 import gzip
 import json
+import math
 import re
 import zlib
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from inference.errors import BadInput
 LONGEST_LINE = 32 << 20
 """Bytes. An example of a thousand tokens has some twenty thousand."""
 LARGEST_JSON = 1 << 30
+HALF = re.compile("[\ud800-\udfff]")
 SUFFIXES = (".jsonl.gz", ".jsonl")
 Row = TypeVar("Row")
 
@@ -83,18 +85,38 @@ def document(path: Path, kind: type[Row]) -> Row:
 
 
 def decoded(decoder: msgspec.json.Decoder[Row], data: bytes, where: str) -> Row:
-    """Strict JSON first; then what Python's own writer makes of numbers that JSON does not have."""
+    """Strict JSON first; then what Python's own writer makes of numbers that JSON does not have, and of characters that
+    no text keeps."""
     try:
-        return decoder.decode(data)
+        if b"\\u0000" not in data:
+            return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as first:
         if isinstance(first, msgspec.ValidationError):
             raise BadInput(f"{where}: {_plain(first)}.") from None
     try:
-        return msgspec.convert(json.loads(data, parse_constant=lambda _: None), decoder.type, strict=False)
+        found = json.loads(data, parse_constant=lambda _: None, parse_float=_finite)
+        return msgspec.convert(_kept(found), decoder.type, strict=False)
     except msgspec.ValidationError as error:
         raise BadInput(f"{where}: {_plain(error)}.") from None
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{where} is no JSON: {error}. Was the file cut?") from None
+
+
+def _kept(value: Any) -> Any:
+    """The value with a space for every NUL and a replacement character for every half of a surrogate pair."""
+    if isinstance(value, str):
+        return HALF.sub("\N{REPLACEMENT CHARACTER}", value.replace("\0", " "))
+    if isinstance(value, list):
+        return [_kept(one) for one in value]
+    if isinstance(value, dict):
+        return {_kept(name): _kept(one) for name, one in value.items()}
+    return value
+
+
+def _finite(digits: str) -> float:
+    if math.isinf(value := float(digits)):
+        raise ValueError(f"the number {digits[:20]} is too great")
+    return value
 
 
 def _plain(error: Exception) -> str:

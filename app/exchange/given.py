@@ -5,7 +5,7 @@ parts, runs of features in order of index, of which one is in memory at a time.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -114,6 +114,14 @@ def number(index: int | str, where: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) <= HIGHEST):
         raise BadInput(f"{where}: {text[:40]!r} is no feature's number. Numbers are whole and count from 0.")
     return int(text)
+
+
+def check_text(tokens: Sequence[str], values: Sequence[Any], where: str) -> None:
+    """Raises where strings and values are not one each, or too many for one example."""
+    if len(tokens) != len(values):
+        raise BadInput(f"{where}: {len(tokens)} tokens and {len(values)} values; one each is right.")
+    if len(tokens) > LONGEST_TEXT:
+        raise BadInput(f"{where}: {len(tokens):,} tokens; at most {LONGEST_TEXT:,} make one example.")
 
 
 SPLIT = "{n:,} token strings are no tokens of this vocabulary; their text was kept, written with other tokens"

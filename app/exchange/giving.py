@@ -17,7 +17,7 @@ import pyarrow.parquet as parquet
 
 from app.db.database import Database
 from app.exchange import neuronpedia_out, own, queries, records, tables
-from app.exchange.manifest import MANIFEST, Manifest, manifest_of
+from app.exchange.manifest import MANIFEST, Manifest, Written, manifest_of
 from app.store.sources import HarvestRow, SourceRow, needs_harvest
 from inference.errors import BadInput
 
@@ -109,10 +109,8 @@ def _begin(folder: Path) -> Path:
 def _finish(making: Path, folder: Path, told: Manifest) -> None:
     for path in sorted(path for path in making.rglob("*") if path.is_file()):
         with path.open("rb") as file:
-            told.files[path.relative_to(making).as_posix()] = {
-                "bytes": path.stat().st_size,
-                "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
-            }
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        told.files[path.relative_to(making).as_posix()] = Written(bytes=path.stat().st_size, sha256=sha256)
     (making / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(told)) + b"\n")
     if folder.exists():
         folder.rmdir()

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from app.exchange.files import batches, document, named, rows
+from app.exchange.files import batches, decoded, named, rows
 from app.exchange.given import (
     LOST,
     NO_TOKEN,
@@ -26,11 +26,13 @@ from app.exchange.given import (
     GivenLabel,
     Look,
     Score,
+    check_text,
     example,
     in_bands,
     number,
 )
-from app.exchange.manifest import MANIFEST, Manifest
+from app.exchange.limits import Height, Marked, Share, Single, Whole
+from app.exchange.manifest import Manifest, manifest_in
 from app.exchange.vocabulary import Vocabulary
 from app.store import histograms
 from app.store.features import DENSE, NEVER_FIRED
@@ -41,17 +43,19 @@ SCORES = "explanation_scores"
 KIND = "Neuronpedia's bulk format"
 NOT_SHOWN = -9_000.0
 """Logits below this are marks for having none."""
+ANYTHING = msgspec.json.Decoder(Any)
 Index = int | str
-Numbers = list[float | None] | None
+Numbers = list[Single | None] | None
+Heights = list[Height | None] | None
 
 
 class FeatureLine(msgspec.Struct):
     index: Index
     modelId: str = ""
     layer: str = ""
-    maxActApprox: float | None = None
-    frac_nonzero: float | None = None
-    freq_hist_data_bar_heights: Numbers = None
+    maxActApprox: Single | None = None
+    frac_nonzero: Share | None = None
+    freq_hist_data_bar_heights: Heights = None
     freq_hist_data_bar_values: Numbers = None
     logits_hist_data_bar_heights: Numbers = None
     logits_hist_data_bar_values: Numbers = None
@@ -59,20 +63,20 @@ class FeatureLine(msgspec.Struct):
     neg_values: Numbers = None
     pos_str: list[str | None] | None = None
     pos_values: Numbers = None
-    topkCosSimIndices: list[int] | None = None
+    topkCosSimIndices: list[Marked] | None = None
     topkCosSimValues: Numbers = None
 
 
 class ActivationLine(msgspec.Struct):
     index: Index
     tokens: list[str]
-    values: list[float | None]
+    values: list[Single | None]
     modelId: str = ""
     layer: str = ""
     dataSource: str | None = None
-    binMin: float | None = None
-    binMax: float | None = None
-    binContains: float | None = None
+    binMin: Single | None = None
+    binMax: Single | None = None
+    binContains: Single | None = None
 
 
 class ExplanationLine(msgspec.Struct):
@@ -88,14 +92,14 @@ class ExplanationLine(msgspec.Struct):
 class ScoreLine(msgspec.Struct):
     explanationId: str
     explanationScoreTypeName: str
-    value: float | None = None
+    value: Single | None = None
     explanationScoreModelName: str | None = None
     jsonDetails: str | None = None
 
 
 class SourceLine(msgspec.Struct):
-    num_prompts: int | None = None
-    num_tokens_in_prompt: int | None = None
+    num_prompts: Whole | None = None
+    num_tokens_in_prompt: Whole | None = None
     dataset: str | None = None
 
 
@@ -123,6 +127,7 @@ class NeuronpediaFolder:
                 f"{self.folder} has no batches: .jsonl.gz files in features/, activations/ or explanations/ would be "
                 "right."
             )
+        told = manifest_in(self.folder)
         digest = hashlib.sha256()
         self._features = [self._file(path, FeatureLine, found, digest) for path in files["features"]]
         self._activations = [self._file(path, ActivationLine, found, digest) for path in files["activations"]]
@@ -131,7 +136,7 @@ class NeuronpediaFolder:
         for path in batches(self.folder / SCORES):
             found.scores += sum(1 for _ in rows(path, ScoreLine))
         found.identity = digest.hexdigest()
-        self._about(found)
+        self._about(found, told)
         if not files["features"] and files["activations"]:
             found.unknown.append("It has no rows of features, so densities, logits and histograms stay empty.")
         elif not files["features"]:
@@ -159,7 +164,7 @@ class NeuronpediaFolder:
                 scores.setdefault(given.explanationId, []).append(_score(given))
         for path in batches(self.folder / "explanations"):
             for line, row in rows(path, ExplanationLine):
-                if text := " ".join((row.description or "").replace("\0", " ").split()):
+                if text := " ".join((row.description or "").split()):
                     yield GivenLabel(
                         index=number(row.index, f"{named(path)}, line {line}"),
                         text=text,
@@ -175,10 +180,9 @@ class NeuronpediaFolder:
             index = number(row.index, where)
             low, high, count = min(low, index), max(high, index), count + 1
             self._whose(row, found, where)
-            if isinstance(row, ActivationLine) and len(row.tokens) != len(row.values):
-                raise BadInput(f"{where}: {len(row.tokens)} tokens and {len(row.values)} values; one each is right.")
-            if isinstance(row, ActivationLine) and row.dataSource and not found.texts:
-                found.texts = row.dataSource
+            if isinstance(row, ActivationLine):
+                check_text(row.tokens, row.values, where)
+                found.texts = found.texts or row.dataSource or ""
         with path.open("rb") as file:
             digest.update(f"{named(path)} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
         if kind is FeatureLine:
@@ -203,9 +207,9 @@ class NeuronpediaFolder:
                     "One folder holds one source."
                 )
 
-    def _about(self, found: Look) -> None:
-        if (self.folder / MANIFEST).is_file():
-            document(self.folder / MANIFEST, Manifest).tell(found)
+    def _about(self, found: Look, told: Manifest | None) -> None:
+        if told is not None:
+            told.tell(found)
         elif (self.folder / "source.jsonl").is_file():
             for _, row in rows(self.folder / "source.jsonl", SourceLine):
                 found.tokens = (row.num_prompts or 0) * (row.num_tokens_in_prompt or 0)
@@ -318,12 +322,12 @@ def _logits(
 
 
 def _score(row: ScoreLine) -> Score:
-    details = None
+    details: dict[str, Any] | None = None
     if row.jsonDetails:
         try:
-            parsed = msgspec.json.decode(row.jsonDetails)
+            parsed = decoded(ANYTHING, row.jsonDetails.encode(), "jsonDetails")
             details = parsed if isinstance(parsed, dict) else {"given": parsed}
-        except msgspec.DecodeError:
+        except BadInput:
             details = {"text": row.jsonDetails}
     return Score(
         method=row.explanationScoreTypeName, author=row.explanationScoreModelName, value=row.value, details=details

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from app.exchange.files import batches, document, named, rows
+from app.exchange.files import batches, named, rows
 from app.exchange.given import (
     LONGEST_TEXT,
     PART,
@@ -23,7 +23,8 @@ from app.exchange.given import (
     Score,
     number,
 )
-from app.exchange.manifest import MANIFEST, Manifest
+from app.exchange.limits import SMALLEST, Flags, Share, Single, Whole
+from app.exchange.manifest import MANIFEST, manifest_in
 from app.exchange.numbers import short, shorts
 from app.exchange.records import Record
 from app.exchange.vocabulary import Vocabulary
@@ -39,29 +40,30 @@ PAIRS = (
     ("neighbours", "neighbour_cosines"), ("before", "before_cosines"), ("after", "after_cosines"),
     ("co_firing", "co_firing_scores"),
 )  # fmt: skip
+MOST_EXAMPLES = 65_535
 STRINGS = ("top_logits", "bottom_logits", "top_tokens")
 """Columns of token ids, each followed by one of strings."""
 
 
 class ExampleLine(msgspec.Struct):
-    ids: list[int]
-    positions: list[int]
-    values: list[float]
-    peak: float
-    position: int
+    ids: list[Whole]
+    positions: list[Whole]
+    values: list[Single]
+    peak: Single
+    position: Whole
 
 
 class BandLine(msgspec.Struct):
-    low: float
-    high: float
+    low: Single
+    high: Single
     examples: list[ExampleLine]
-    share: float | None = None
+    share: Single | None = None
 
 
 class ScoreLine(msgspec.Struct):
     method: str
     author: str | None = None
-    value: float | None = None
+    value: Single | None = None
     details: dict[str, Any] | None = None
 
 
@@ -75,31 +77,31 @@ class LabelLine(msgspec.Struct):
 
 class FeatureLine(msgspec.Struct):
     index: int | str
-    density: float
-    peak: float
-    mean: float
-    score: float | None = None
-    flags: int = 0
-    norm: float | None = None
-    threshold: float | None = None
-    top_logits: list[int] = []
-    top_logit_values: list[float] = []
-    bottom_logits: list[int] = []
-    bottom_logit_values: list[float] = []
-    top_tokens: list[int] = []
-    top_token_values: list[float] = []
-    neighbours: list[int] = []
-    neighbour_cosines: list[float] = []
-    before: list[int] = []
-    before_cosines: list[float] = []
-    after: list[int] = []
-    after_cosines: list[float] = []
-    co_firing: list[int] = []
-    co_firing_scores: list[float] = []
-    histogram: list[int] = []
-    logit_histogram: list[int] = []
-    logit_low: float | None = None
-    logit_high: float | None = None
+    density: Share
+    peak: Single
+    mean: Single
+    score: Single | None = None
+    flags: Flags = 0
+    norm: Single | None = None
+    threshold: Single | None = None
+    top_logits: list[Whole] = []
+    top_logit_values: list[Single] = []
+    bottom_logits: list[Whole] = []
+    bottom_logit_values: list[Single] = []
+    top_tokens: list[Whole] = []
+    top_token_values: list[Single] = []
+    neighbours: list[Whole] = []
+    neighbour_cosines: list[Single] = []
+    before: list[Whole] = []
+    before_cosines: list[Single] = []
+    after: list[Whole] = []
+    after_cosines: list[Single] = []
+    co_firing: list[Whole] = []
+    co_firing_scores: list[Single] = []
+    histogram: list[Whole] = []
+    logit_histogram: list[Whole] = []
+    logit_low: Single | None = None
+    logit_high: Single | None = None
     bands: list[BandLine] = []
     labels: list[LabelLine] = []
 
@@ -141,6 +143,7 @@ class OwnLines:
 
     def look(self) -> Look:
         found = Look(kind=KIND, place=str(self.folder))
+        told = manifest_in(self.folder)
         digest = hashlib.sha256()
         for path in self.files:
             for line_, row in rows(path, FeatureLine):
@@ -161,8 +164,8 @@ class OwnLines:
         if not found.features:
             raise BadInput(f"{self.folder} has no features in it.")
         found.identity = digest.hexdigest()
-        if (self.folder / MANIFEST).is_file():
-            document(self.folder / MANIFEST, Manifest).tell(found)
+        if told is not None:
+            told.tell(found)
         else:
             found.unknown.append(
                 f"There is no {MANIFEST} beside it: which model, checkpoint and vocabulary it is of is taken from "
@@ -187,7 +190,7 @@ class OwnLines:
             for label in row.labels:
                 yield GivenLabel(
                     index=int(row.index),
-                    text=label.text.replace("\0", " "),
+                    text=label.text,
                     method=label.method,
                     author=label.author,
                     version=label.version,
@@ -229,15 +232,18 @@ def _feature(row: FeatureLine) -> GivenFeature:
 
 
 def _checked(band: BandLine, where: str) -> BandLine:
+    if len(band.examples) > MOST_EXAMPLES:
+        raise BadInput(f"{where}: a band of {len(band.examples):,} examples; at most {MOST_EXAMPLES:,} make one.")
     for one in band.examples:
         length, peak = len(one.ids), abs(one.peak) * (1 + 1e-6)
-        places = all(0 <= place < length for place in (one.position, *one.positions))
-        if not (places and len(one.positions) == len(one.values) and 0 < length <= LONGEST_TEXT):
+        places = all(place < length for place in (one.position, *one.positions))
+        each_once = len(one.positions) == len(one.values) == len(set(one.positions))
+        if not (places and each_once and 0 < length <= LONGEST_TEXT):
             raise BadInput(
                 f"{where}: an example of {length:,} tokens (at most {LONGEST_TEXT:,}) has its values elsewhere."
             )
-        if not all(0 < abs(value) <= peak for value in one.values) or not all(0 <= id_ < 2**31 for id_ in one.ids):
-            raise BadInput(f"{where}: an example has values that are zero or greater than its peak, or odd token ids.")
+        if not all(SMALLEST <= abs(value) <= peak for value in one.values):
+            raise BadInput(f"{where}: an example has values that are zero or greater than its peak.")
     return band
 
 

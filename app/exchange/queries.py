@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.db.tables import Checkpoint, Corpus, Model, Score, Source, SourceSet, Tokenizer
 from app.db.tables import Label as LabelTable
 from app.exchange.given import GivenLabel
+from app.store.sources import SourceRow
 
 SAME = """
     select id from harvest where source_id = :source and state = 'ready' and settings->>'identity' = :identity
@@ -32,6 +33,16 @@ BEST_SCORES = """
     where feature_stat.harvest_id = (select current_harvest_id from source where id = :source)
         and feature_stat.index = best.index and feature_stat.score is distinct from best.value
 """
+FORGET = """
+    delete from source where id = :source and dictionary_id is null
+        and not exists (select from harvest where source_id = :source)
+        and (:new or not exists (select from label where source_id = :source))
+"""
+FORGET_SET = """
+    delete from source_set where id = :set and owner_id is null and title = ''
+        and not exists (select from source where source_set_id = :set)
+"""
+LOADING = "select id from harvest where source_id = :source and state = 'loading' and settings->>'identity' = :identity"
 INDEXES = "select index from feature_stat where harvest_id = :harvest and index > :after order by index limit :most"
 
 
@@ -84,6 +95,14 @@ async def ensure_source(session: AsyncSession, model_id: int, name: str, *, laye
     await session.execute(given.on_conflict_do_nothing(index_elements=["model_id", "name"]))
 
 
+async def forget_source(session: AsyncSession, source: SourceRow, *, new: bool) -> None:
+    """Removes a source, and its set, of which nothing is known; a `new` one also with labels that came before what
+    failed."""
+    values = {"source": source.id, "set": source.set_id, "new": new}
+    await session.execute(text(FORGET), values)
+    await session.execute(text(FORGET_SET), values)
+
+
 async def checkpoint(session: AsyncSession, model_id: int, given: Mapping[str, str]) -> int:
     weights = {"model_id": model_id, "sha256": given["sha256"], "dtype": given["dtype"]}
     made = insert(Checkpoint).values(**weights, origin=given["origin"])
@@ -94,6 +113,12 @@ async def checkpoint(session: AsyncSession, model_id: int, given: Mapping[str, s
 async def same_import(session: AsyncSession, source_id: int, identity: str) -> int | None:
     """A finished harvest that was made from exactly the same."""
     found: int | None = await session.scalar(text(SAME), {"source": source_id, "identity": identity})
+    return found
+
+
+async def begun_import(session: AsyncSession, source_id: int, identity: str) -> int | None:
+    """A harvest that is being made from exactly the same."""
+    found: int | None = await session.scalar(text(LOADING), {"source": source_id, "identity": identity})
     return found
 
 

@@ -16,11 +16,13 @@ from app.exchange.given import (
     GivenFeature,
     GivenLabel,
     Look,
+    check_text,
     example,
     in_bands,
     number,
 )
-from app.exchange.neuronpedia_in import Numbers, feature_facts, interval
+from app.exchange.limits import Marked, Share, Single
+from app.exchange.neuronpedia_in import Heights, Numbers, feature_facts, interval
 from app.exchange.vocabulary import Vocabulary
 from app.store.features import NEVER_FIRED
 from inference.errors import BadInput
@@ -30,18 +32,18 @@ KIND = "SAEDashboard's JSON"
 
 class ActivationItem(msgspec.Struct):
     tokens: list[str]
-    values: list[float | None]
-    bin_min: float | None = None
-    bin_max: float | None = None
-    bin_contains: float | None = None
+    values: list[Single | None]
+    bin_min: Single | None = None
+    bin_max: Single | None = None
+    bin_contains: Single | None = None
 
 
 class FeatureItem(msgspec.Struct):
     index: int | str = msgspec.field(name="feature_index")
     activations: list[ActivationItem] | None = None
-    maxActApprox: float | None = None
-    frac_nonzero: float | None = None
-    freq_hist_data_bar_heights: Numbers = None
+    maxActApprox: Single | None = None
+    frac_nonzero: Share | None = None
+    freq_hist_data_bar_heights: Heights = None
     freq_hist_data_bar_values: Numbers = None
     logits_hist_data_bar_heights: Numbers = None
     logits_hist_data_bar_values: Numbers = None
@@ -49,7 +51,7 @@ class FeatureItem(msgspec.Struct):
     neg_values: Numbers = None
     pos_str: list[str | None] | None = None
     pos_values: Numbers = None
-    topkCosSimIndices: list[int] | None = None
+    topkCosSimIndices: list[Marked] | None = None
     topkCosSimValues: Numbers = None
 
 
@@ -92,10 +94,7 @@ class DashboardFiles:
                 where = f"{named(path)}, feature {item.index}"
                 found.highest = max(found.highest, number(item.index, where))
                 for one in item.activations or ():
-                    if len(one.tokens) != len(one.values):
-                        raise BadInput(
-                            f"{where}: {len(one.tokens)} tokens and {len(one.values)} values; one each is right."
-                        )
+                    check_text(one.tokens, one.values, where)
                 found.activations += len(item.activations or ())
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -2,6 +2,7 @@
 written; what can be read all the same is read."""
 
 import gzip
+import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -254,7 +255,10 @@ def lines(folder: Path, *rows: dict[str, Any], **manifest: Any) -> OwnLines:
         ([own(3), own(2)], "feature 2 comes after feature 3"),
         ([own(example={"positions": [2]})], "has its values elsewhere"),
         ([own(example={"values": [9.0]})], "greater than its peak"),
-        ([own(example={"ids": [2, -5]})], "odd token ids"),
+        ([own(example={"ids": [2, -5]})], "expected int >= 0, in bands"),
+        ([own(example={"positions": [1, 1], "values": [4.0, 4.0]})], "has its values elsewhere"),
+        ([own(example={"values": [1e-60]})], "that are zero"),
+        ([own(density=1.5)], "expected float <= 1.0, in density"),
         ([own(top_logits=[1, 2], top_logit_values=[0.5])], "top_logits and top_logit_values are not of the same"),
         ([], "has no features in it"),
     ],
@@ -268,10 +272,9 @@ async def test_ids_of_another_vocabulary_and_numbers_too_great_are_refused(datab
     await put_vocabulary(database, VOCABULARY)
     with pytest.raises(BadInput, match="token ids of another vocabulary"):
         await bring(database, lines(tmp_path / "a", own(), tokenizer="ff" * 32))
-    with pytest.raises(BadInput, match="features 0 to 0 cannot be kept: an array column of 4-byte integers"):
+    with pytest.raises(BadInput, match="line 1: expected int <= 2147483647, in neighbours"):
         await bring(database, lines(tmp_path / "b", own(neighbours=[2**40], neighbour_cosines=[1.0]), tokens=5))
-    async with database.session() as session:
-        assert (await sources.find(session, MODEL, NAME)).harvest is None
+    assert await known(database) == []
 
 
 async def test_saedashboard_s_files_come_in(database: Database, tmp_path: Path) -> None:
@@ -310,3 +313,104 @@ async def test_saedashboard_s_files_come_in(database: Database, tmp_path: Path) 
     assert [(band.band, band.low, band.high, band.share) for band in shown] == [(0, 4, 4, None), (1, 0, 2, 0.75)]
     assert detail is not None
     assert (detail.histogram.sum(), detail.logit_low, detail.logit_high) == (12, -2.0, 2.0)
+
+
+async def known(database: Database) -> list[str]:
+    async with database.session() as session:
+        return list(await session.scalars(text("select name from source union all select name from source_set")))
+
+
+@pytest.mark.parametrize("strange", ["a\0b", "a\ud800b"])
+async def test_no_string_that_the_database_does_not_take_comes_through(
+    database: Database, tmp_path: Path, strange: str
+) -> None:
+    await put_vocabulary(database, VOCABULARY)
+    label = explanation(0, description=strange, typeName=strange, explanationModelName=strange, id="1")
+    score = {"explanationId": "1", "explanationScoreTypeName": strange, "explanationScoreModelName": strange}
+    details = json.dumps({strange: [strange]})
+    write(
+        tmp_path / "np",
+        features=[feature(pos_str=[strange], pos_values=[1.0])],
+        activations=[activation(dataSource=strange, tokens=["<bos>", strange, "\ud800"])],
+        explanations=[label],
+        explanation_scores=[{**score, "value": 0.5, "jsonDetails": details}],
+    )
+    done = await bring(database, NeuronpediaFolder(tmp_path / "np"))
+    assert (done.labels, done.scores, done.examples) == (1, 1, 1)
+    given = {"text": strange, "method": strange, "author": strange, "version": strange}
+    scores = [{"method": strange, "author": strange, "value": 0.5, "details": {strange: strange}}]
+    reader = lines(tmp_path / "own", own(labels=[{**given, "scores": scores}]), source="9-y-res-64", texts=strange)
+    done = await bring(database, reader)
+    async with database.session() as session:
+        source = await sources.find(session, MODEL, "9-y-res-64")
+        (stored,) = await labels.of_feature(session, source.id, 0)
+    kept = strange.replace("\0", " ").replace("\ud800", "\ufffd")
+    assert (stored.text, stored.method, stored.author, stored.version) == (kept, kept, kept, kept)
+
+
+@pytest.mark.parametrize("name", ["9-np/../x", "9-a b", "9-<b>", "9", "9-é", "٩-x"])
+async def test_a_name_that_no_source_can_have_is_refused(database: Database, tmp_path: Path, name: str) -> None:
+    await put_vocabulary(database, VOCABULARY)
+    with pytest.raises(BadInput, match="is no source of gemma-3-270m"):
+        await bring(database, NeuronpediaFolder(write(tmp_path, features=[feature(layer=name)])))
+    assert await known(database) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ({"activations": [activation(values=[0, 1e60, 1])]}, r"line 1: expected float <= 1e\+38, in values"),
+        ({"features": [feature(topkCosSimIndices=[10**12], topkCosSimValues=[1])]}, "<= 2147483647, in topkCos"),
+        ({"features": [feature(maxActApprox=1e39)]}, "in maxActApprox"),
+        ({"features": [feature(frac_nonzero=1.5)]}, r"expected float <= 1.0, in frac_nonzero"),
+        ({"activations": [activation(tokens=["a"] * 40_000, values=[1.0] * 40_000)]}, "at most 32,767 make one"),
+    ],
+)
+def test_numbers_without_room_are_found_in_the_look(tmp_path: Path, rows: Any, says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        NeuronpediaFolder(write(tmp_path, **rows)).look()
+
+
+@pytest.mark.filterwarnings("error")
+async def test_what_fails_while_it_is_stored_leaves_no_source_behind(database: Database, tmp_path: Path) -> None:
+    await put_vocabulary(database, VOCABULARY)
+    reader = lines(tmp_path, own(), own(1, labels=[{"text": "doctors", "method": "human"}]), tokens=5)
+    found = reader.look()
+    planned = await bringing.plan(database, found, model=None, source=None)
+
+    def failing(*_: Any) -> Any:
+        raise BadInput("This cannot be kept.")
+
+    reader.labels = failing  # type: ignore[method-assign]
+    with pytest.raises(BadInput, match="cannot be kept"):
+        await bringing.bring(database, reader, found, planned)
+    assert await known(database) == []
+    async with database.session() as session:
+        assert await session.scalar(text("select count(*) from feature_stat")) == 0
+
+
+async def test_files_that_are_not_those_of_the_manifest_are_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path, features=[feature(), feature(1)], activations=[activation()])
+    files_ = {
+        path.relative_to(folder).as_posix(): {
+            "bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()
+        }
+        for path in folder.rglob("*.gz")
+    }  # fmt: skip
+    manifest = {"model": MODEL, "source": NAME, "files": files_}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert NeuronpediaFolder(folder).look().features == 2
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "features": 3}))
+    with pytest.raises(BadInput, match=r"has 2 features, and its manifest.json counts 3"):
+        NeuronpediaFolder(folder).look()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    write(folder, features=[feature()])
+    with pytest.raises(BadInput, match=r"features/batch-0.jsonl.gz in .* is not the file that .*manifest.json lists"):
+        NeuronpediaFolder(folder).look()
+    write(folder, features=[feature(), feature(1)])
+    (folder / "activations" / "batch-0.jsonl.gz").unlink()
+    with pytest.raises(BadInput, match=r"manifest.json lists activations/batch-0.jsonl.gz, which is not there"):
+        NeuronpediaFolder(folder).look()
+    files_own = {"features.jsonl.gz": {"bytes": 5, "sha256": "00"}}
+    with pytest.raises(BadInput, match=r"features.jsonl.gz in .* was changed"):
+        lines(tmp_path / "own", own(), files=files_own).look()
