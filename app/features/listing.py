@@ -95,6 +95,7 @@ def parse(fields: Mapping[str, str]) -> Filters:
         raise BadInput(f"Labels are searched by at most {LONGEST} characters, not {len(q):,}.")
     sort = _one_of(SORTS, fields.get("sort", "") or "index", "order of features")
     numbers = {name: _number(fields.get(name, ""), name) for name in NUMBERS}
+    _check_ranges(numbers)
     order = _one_of(("", "asc", "desc"), fields.get("order", ""), "direction")
     return Filters(
         q=q,
@@ -198,6 +199,16 @@ def _number(written: str, name: str) -> float | None:
     if not math.isfinite(number) or abs(number) > 1e30:
         raise BadInput(f"{written[:40]!r} is no number for {name}; write one such as 0.5.")
     return number
+
+
+def _check_ranges(numbers: Mapping[str, float | None]) -> None:
+    for name in ("density_from", "density_to"):
+        if (share := numbers[name]) is not None and not 0 <= share <= 100:
+            raise BadInput(f"{name}={share:g} is no share of tokens; write per cent, from 0 to 100.")
+    for what in ("density", "peak"):
+        low, high = numbers[f"{what}_from"], numbers[f"{what}_to"]
+        if low is not None and high is not None and low > high:
+            raise BadInput(f"Nothing lies from {low:g} to {high:g}: {what}_from may be at most {what}_to.")
 
 
 def _after(written: str) -> tuple[float, int] | None:

@@ -19,7 +19,6 @@ WAYS: tuple[Way, ...] = ("meaning", "words", "token", "prompt", "id")
 
 PAGE = 20
 """Hits on a page."""
-LAST_PAGE = 50
 PROMPT_WORDS = 4
 """From this many words on, a query is also read as a text."""
 TOKEN_WORDS = 3
@@ -32,6 +31,10 @@ METHODS = {"human": "people", "model": "language models", "counted": "counting t
 _AS_LABELS = str.maketrans(MARKS, '"' * 4 + " " * (len(MARKS) - 4))
 """Marks are blanks in a query too, as in labels; typographic quotation marks still hold a phrase together."""
 _PREFIX = re.compile(r"\s*(text|prompt|token)\s*:(.*)", re.IGNORECASE | re.DOTALL)
+_EMPTY = {
+    "token": "Write a token or several behind “token:”, as in token: Monday Tuesday.",
+    "text": "Write the text behind it, as in text: The doctor asked the nurse to.",
+}
 _QUOTED = re.compile(r'\s*"([^"]+)"\s*|\s*“([^”]+)”\s*', re.DOTALL)
 
 
@@ -128,6 +131,8 @@ def parse(given: ImmutableMultiDict[str, str], *, longest: int) -> Question:
         raise BadInput("A search cannot hold a NUL character. Leave it out.")
     if len(q) > longest:
         raise TooLong(len(q), longest)
+    if empty := _without_rest(q):
+        raise BadInput(empty)
     return Question(
         q=q,
         by=_ways(given.getlist("by")),
@@ -140,6 +145,16 @@ def parse(given: ImmutableMultiDict[str, str], *, longest: int) -> Question:
         dead=given.get("dead", "") not in ("", "0"),
         page=_page(given.get("page", "")),
     )
+
+
+def _without_rest(q: str) -> str:
+    """What to write where a prefix stands alone. Blanks alone are a token, but no text."""
+    match = _PREFIX.fullmatch(q)
+    if match is None:
+        return ""
+    if match[1].lower() == "token":
+        return "" if match[2].removeprefix(" ") else _EMPTY["token"]
+    return "" if match[2].strip() else _EMPTY["text"]
 
 
 class TooLong(BadInput):
@@ -186,9 +201,9 @@ def _per_cent(written: str) -> float | None:
 
 
 def _page(written: str) -> int:
-    number = _whole(written, what="page")
-    if number is None:
+    written = written.strip()
+    if not written:
         return 1
-    if not 1 <= number <= LAST_PAGE:
-        raise BadInput(f"Pages of a search are numbered 1 to {LAST_PAGE}.")
-    return number
+    if not (written.isascii() and written.isdigit() and len(written) <= 9 and int(written) > 0):
+        raise BadInput(f"{written[:40]!r} is no page; pages are counted from 1.")
+    return int(written)

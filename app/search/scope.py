@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db.tables import Corpus, Harvest, Model, Source, SourceSet
-from app.search.question import Question
+from app.db.tables import Corpus, Harvest, Label, Model, Source, SourceSet
+from app.search.question import METHODS, Question
 from app.store import ownership
 from app.web.principal import Principal
 from gemmascope.nearest import nearest
-from inference.errors import NotFound
+from inference.errors import BadInput, NotFound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,26 @@ async def scope_of(session: AsyncSession, question: Question, principal: Princip
         if not places:
             have = ", ".join(map(str, layers)) or "none"
             raise NotFound(f"None of these sources is of layer {question.layer}. Layers at hand: {have}.")
+    if question.method not in (None, *METHODS):
+        await _check_method(session, str(question.method), everything, principal)
     return Scope(everything=everything, places=tuple(places), question=question, principal=principal)
+
+
+async def _check_method(
+    session: AsyncSession, method: str, places: Sequence[Place], principal: Principal | None
+) -> None:
+    """Raises a sentence with the methods there are where no label that may be seen was made by this one."""
+    seen = (
+        Label.source_id.in_([place.id for place in places]),
+        Label.status == "current",
+        ownership.visible(principal, Label),
+    )
+    if await session.scalar(select(exists().where(*seen, Label.method == method))):
+        return
+    names = sorted(await session.scalars(select(Label.method).where(*seen).distinct()))
+    families = ", ".join(f"{name} ({by})" for name, by in METHODS.items())
+    rest = f"; by their own names {', '.join(names[:12])}" if names else ""
+    raise BadInput(f"No label here was made by the method {method[:80]!r}. There are {families}{rest}.")
 
 
 def _unknown(what: str, name: str, known: Sequence[str]) -> NotFound:

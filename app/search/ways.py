@@ -117,7 +117,7 @@ async def by_meaning(search: Search) -> Outcome:
 async def by_token(search: Search) -> Outcome:
     words = search.reading.tokens
     if not words:
-        return _not_tried("token", "Too long for single tokens.")
+        return _not_tried("token", "Too many words for single tokens.")
     rankings: list[Ranking] = []
     known: set[str] = set()
     begins: tuple[str, ...] = ()

@@ -87,6 +87,7 @@ async def test_percent_signs_in_a_search_stand_for_themselves(world: World) -> N
     "query",
     [
         "sort=name", "kind=odd", "order=up", "after=1", "after=nan,3", "density_from=much", "peak_from=inf",
+        "density_from=-5", "density_to=101", "density_from=50&density_to=1", "peak_from=2&peak_to=1",
         "q=" + "x" * 201,
     ],
 )  # fmt: skip

@@ -114,9 +114,10 @@ async def test_pages_follow_each_other_without_gap_or_repetition(searched: Searc
         )
         seen += features(answer)
     assert len(set(seen)) == len(seen) == first["found"]
-    beyond = await searched.page(q="green numbers", by="meaning,words,token", page=50)
-    assert beyond.status_code == 200
-    assert f"There are only {first['pages']} pages" in beyond.text
+    for number in (first["pages"] + 1, 9999):
+        beyond = await searched.page(q="green numbers", by="meaning,words,token", page=number)
+        assert beyond.status_code == 200
+        assert f"There are only {first['pages']} pages" in beyond.text
 
 
 async def test_every_page_says_why_each_hit_was_found(searched: Searched) -> None:
@@ -141,7 +142,13 @@ async def test_edge_cases_have_clear_pages(searched: Searched) -> None:
         ({"q": "a", "by": "smell"}, 400, "is no way to search"),
         ({"q": "a", "layer": "-1"}, 400, "is no layer"),
         ({"q": "a", "density": "0"}, 400, "more than 0"),
-        ({"q": "a", "page": "51"}, 400, "numbered 1 to 50"),
+        ({"q": "a", "page": "0"}, 400, "'0' is no page; pages are counted from 1"),
+        ({"q": "a", "page": "x"}, 400, "'x' is no page; pages are counted from 1"),
+        ({"q": "token:"}, 400, "token: Monday Tuesday"),
+        ({"q": "TOKEN: "}, 400, "token: Monday Tuesday"),
+        ({"q": "text:  "}, 400, "Write the text behind it"),
+        ({"q": "a", "method": "nope"}, 400, "human (people)"),
+        ({"q": "a", "method": "nope"}, 400, "token-pattern"),
         ({"q": "a", "model": "gemma-3-271m"}, 404, MODEL),
         ({"q": "a", "source": "12-starter-res-65"}, 404, NAME),
         ({"q": "a", "layer": "4"}, 404, "9, 12"),
