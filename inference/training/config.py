@@ -12,15 +12,11 @@ from typing import Any, cast
 
 import msgspec
 
+from gemmascope.folders import Folder
+from gemmascope.widths import width_name
 from inference.errors import BadInput, NotFound
 from inference.gemma.sites import Site
-
-KINDS = ("sae", "transcoder", "clt")
-SAE_SITES = ("resid_post", "attn_out", "mlp_out")
-LOSSES = ("batch_topk", "jumprelu")
-L0_NAMES = ("small", "medium", "big")
-SAVED = ("float32", "bfloat16")
-POSITIVE = ("batch_tokens", "forward_tokens", "held_out_tokens", "log_every_steps", "checkpoint_every_steps")
+from inference.training.checks import check, check_source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +91,12 @@ class BankConfig:
         weights = self.prefix_weights or (1.0,) * len(self.nested)
         return tuple(weight / sum(weights) for weight in weights)
 
+    def folder(self, layer: int | None) -> str:
+        """Where the dictionary of a layer lies below the output folder; a cross-layer transcoder has no one layer."""
+        top = self.site if self.kind == "sae" else "transcoder_all" if self.kind == "transcoder" else "clt"
+        layers = None if layer is None else (layer,)
+        return Folder(folder=top, layers=layers, width=width_name(self.width), l0=self.l0_name, affine=self.skip).path
+
     def sites(self, layer: int) -> tuple[Site, Site]:
         """Read from, written to."""
         if self.kind == "sae":
@@ -151,6 +153,8 @@ def read_config(path: Path) -> TrainConfig:
         found = json.loads(Path(path).read_text())
     except FileNotFoundError as error:
         raise NotFound(f"There is no file {path}.") from error
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}. Give a JSON file.") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise BadInput(f"{path} is not a JSON file: {error}.") from error
     return config_from(found)
@@ -167,6 +171,7 @@ def config_from(found: Mapping[str, Any]) -> TrainConfig:
         _known(_object(bank, "A bank"), BankConfig)
         if missing := [name for name in ("width", "l0") if name not in bank]:
             raise BadInput(f"A bank lacks {', '.join(missing)}.")
+    check_source(_object(values["source"], "The source"))
     try:
         config = msgspec.convert(values, TrainConfig, dec_hook=_path)
     except msgspec.ValidationError as error:
@@ -194,53 +199,6 @@ def _known(values: Mapping[str, Any], kind: type) -> None:
             raise BadInput(f"{name[:40]!r} is not a setting of {kind.__name__}. Settings are {', '.join(names)}.")
 
 
-def check(config: TrainConfig) -> None:
-    """What can be refused without the model."""
-    if not config.banks:
-        raise BadInput("There is nothing to train. Give at least one bank of dictionaries.")
-    if config.tokens < config.batch_tokens:
-        raise BadInput(f"{config.tokens} tokens are less than one batch of {config.batch_tokens}. Give more tokens.")
-    if least := [name for name in POSITIVE if getattr(config, name) < 1]:
-        raise BadInput(f"{', '.join(least)} must be at least 1.")
-    if config.save_dtype not in SAVED:
-        raise BadInput(f"Weights cannot be saved as {config.save_dtype!r}. Give one of {', '.join(SAVED)}.")
-    if config.passage_tokens < 2:
-        raise BadInput("A passage needs at least two tokens: BOS, which is not trained on, and one more.")
-    for bank in config.banks:
-        check_bank(bank)
-
-
-def check_bank(bank: BankConfig) -> None:
-    if bank.kind not in KINDS:
-        raise BadInput(f"{bank.kind!r} is not a kind of dictionary. Kinds are {', '.join(KINDS)}.")
-    if bank.kind == "sae" and bank.site not in SAE_SITES:
-        raise BadInput(f"An SAE cannot read {bank.site!r}. Its sites are {', '.join(SAE_SITES)}.")
-    if bank.loss not in LOSSES:
-        raise BadInput(f"{bank.loss!r} is not a loss. Losses are {', '.join(LOSSES)}.")
-    if bank.skip and bank.kind == "sae":
-        raise BadInput("An SAE has no skip connection: it would copy its input. Use skip with transcoders.")
-    if bank.l0_name not in L0_NAMES:
-        raise BadInput(f"{bank.l0_name!r} is not a word for an L0. Words are {', '.join(L0_NAMES)}.")
-    if not 0 < bank.l0 < bank.width:
-        raise BadInput(
-            f"An L0 of {bank.l0:g} does not fit a width of {bank.width}: it must lie between 0 and the width."
-        )
-    if bank.first_l0 is not None and not 0 < bank.first_l0 < bank.width:
-        raise BadInput(
-            f"A first L0 of {bank.first_l0:g} does not fit a width of {bank.width}: "
-            "it must lie between 0 and the width."
-        )
-    nested = bank.nested
-    if list(nested) != sorted(set(nested)) or nested[0] < 1 or nested[-1] != bank.width:
-        raise BadInput(f"Prefixes {list(nested)} must rise and end at the width, {bank.width}.")
-    if uneven := [prefix for prefix in nested if bank.width % prefix]:
-        raise BadInput(
-            f"The width {bank.width} is not a multiple of the prefix {uneven[0]}. Use prefixes that divide it."
-        )
-    if bank.prefix_weights and len(bank.prefix_weights) != len(nested):
-        raise BadInput(f"There are {len(bank.prefix_weights)} prefix weights for {len(nested)} prefixes.")
-
-
 def bank_layers(bank: BankConfig, n_layers: int) -> tuple[int, ...]:
     """The layers of a bank in a model, refusing those that the model lacks."""
     layers = bank.layers or tuple(range(n_layers))
@@ -251,6 +209,11 @@ def bank_layers(bank: BankConfig, n_layers: int) -> tuple[int, ...]:
         raise BadInput(f"Layers {list(layers)} name a layer twice.")
     if bank.kind == "clt" and layers != tuple(range(n_layers)):
         raise BadInput("A cross-layer transcoder covers every layer of the model. Leave its layers empty.")
+    if bank.kind == "clt" and (bank.auxiliary_features or 0) > bank.width // n_layers:
+        raise BadInput(
+            f"auxiliary_features is {bank.auxiliary_features}, and this cross-layer transcoder has "
+            f"{bank.width // n_layers} features in each of its {n_layers} layers: give no more."
+        )
     if bank.kind == "clt" and any(prefix % n_layers for prefix in bank.nested):
         raise BadInput(f"A cross-layer transcoder's width and prefixes are shared out over {n_layers} layers: "
                        f"use multiples of {n_layers}.")  # fmt: skip

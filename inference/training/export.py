@@ -7,9 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gemmascope.folders import Folder
 from gemmascope.models import MODELS
-from gemmascope.widths import width_name
 from inference.dictionaries.config import make_config
 from inference.dictionaries.write import write_folder
 from inference.gemma.sites import Site
@@ -24,17 +22,10 @@ from inference.training.stream import Passages, SiteReader, read_trained
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def folder_of(bank: BankConfig, layer: int | None) -> str:
-    """Where a dictionary lies below the output folder."""
-    top = bank.site if bank.kind == "sae" else "transcoder_all" if bank.kind == "transcoder" else "clt"
-    layers = None if layer is None else (layer,)
-    return Folder(folder=top, layers=layers, width=width_name(bank.width), l0=bank.l0_name, affine=bank.skip).path
-
-
 def bank_folders(bank: Bank) -> list[str]:
     if bank.config.kind == "clt":
-        return [folder_of(bank.config, None)]
-    return [folder_of(bank.config, layer) for layer in bank.layers]
+        return [bank.config.folder(None)]
+    return [bank.config.folder(layer) for layer in bank.layers]
 
 
 class HeldOut:
@@ -85,7 +76,7 @@ def export_bank(
             layers, config.l0, [held_out.pieces(pair[0], piece) for pair in sites],
             [held_out.pieces(pair[1], piece) for pair in sites],
         )  # fmt: skip
-        folder = folder_of(config, None)
+        folder = config.folder(None)
         reports = {f"{folder}#{layer}": report for layer, report in zip(bank.layers, by_layer, strict=True)}
         write_dictionary(out / folder, layers, describe(config, sites, model, origin, by_layer))
         told(folder)
@@ -101,7 +92,7 @@ def export_bank(
             tensors, report = calibrate_single(
                 tensors, config.l0, held_out.pieces(read, piece), held_out.pieces(write, piece)
             )
-            folder = folder_of(config, bank.layers[i])
+            folder = config.folder(bank.layers[i])
             write_dictionary(out / folder, [tensors], describe(config, [sites[i]], model, origin, [report]))
             reports[folder] = report
             told(folder)

@@ -33,14 +33,14 @@ from inference.documents import (
 )
 from inference.errors import BadInput, NotFound
 from inference.gemma.text import Turn
+from inference.training.checks import check_source
 from inference.training.stream import BOS, PAD, Passages, TokenSource
 
 __all__ = [
-    "KINDS", "Documents", "JsonLines", "PackedText", "ParquetRows", "TextFiles", "TextTokenizer", "TokenFile",
+    "Documents", "JsonLines", "PackedText", "ParquetRows", "TextFiles", "TextTokenizer", "TokenFile",
     "open_source",
 ]  # fmt: skip
 
-KINDS = ("tokens", "text", "jsonl", "parquet", "dataset")
 CHECKED_TOGETHER = 1 << 22
 
 
@@ -59,16 +59,15 @@ def open_source(
     vocabulary: int | None = None,
 ) -> TokenSource:
     """The source that a configuration names. With `vocabulary`, a file of ids that reach beyond it is refused."""
-    kind = settings.get("kind")
-    if kind not in KINDS:
-        raise BadInput(f"{kind!r} is not a kind of source. Kinds are {', '.join(KINDS)}.")
+    check_source(settings)
+    kind = settings["kind"]
     if kind == "tokens":
         return TokenFile(_existing(settings), passage_tokens=passage_tokens, seed=seed, vocabulary=vocabulary)
     if tokenizer is None:
         raise BadInput(
             f"A source of kind {kind!r} needs the model's tokenizer. Give the model's folder as `checkpoint`."
         )
-    column = str(settings.get("column", "text"))
+    column = settings.get("column", "text")
     texts: Documents | Conversations
     if kind == "text":
         texts = TextFiles(files_under(_existing(settings), TEXT_ENDINGS))
@@ -79,7 +78,7 @@ def open_source(
         rows = (
             local_files(files_under(_existing(settings), (".parquet",)))
             if kind == "parquet"
-            else hub_parquet(str(settings.get("path", "")), settings.get("revision"))
+            else hub_parquet(settings["path"], settings.get("revision"))
         )
         texts = InParquet(rows) if parquet_holds_messages(rows[0](), column) else ParquetRows(rows, column=column)
     if isinstance(texts, InLines | InParquet):
@@ -88,8 +87,8 @@ def open_source(
 
 
 def _existing(settings: Mapping[str, Any]) -> Path:
-    path = Path(str(settings.get("path", "")))
-    if not settings.get("path") or not path.exists():
+    path = Path(settings["path"])
+    if not path.exists():
         raise NotFound(f"The source's path, {str(path)!r}, does not exist.")
     return path
 

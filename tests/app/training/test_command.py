@@ -15,7 +15,12 @@ def test_training_says_where_its_curves_are(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("inference.training.__main__.main", trained.append)
     config = tmp_path / "suite.json"
     bank = {"width": 64, "l0": 8}
-    settings = {"out": str(tmp_path / "my-suite"), "source": {"kind": "tokens"}, "tokens": 10_000, "banks": [bank]}
+    settings = {
+        "out": str(tmp_path / "my-suite"),
+        "source": {"kind": "tokens", "path": "a.npy"},
+        "tokens": 10_000,
+        "banks": [bank],
+    }
     config.write_text(json.dumps(settings))
     home = tmp_path / "home"
     told = CliRunner().invoke(main, ["train", str(config), "--home", str(home)])

@@ -40,11 +40,74 @@ def test_a_json_file_reads_as_the_run_it_describes(tmp_path: Path) -> None:
         ({"layers": "all"}, r"Expected `array`, got `str`"),
         ({"l0_name": "tiny"}, "Words are small, medium, big"),
         ({"depth": 3}, "'depth' is not a setting of BankConfig"),
+        ({"first_beta": 1.5}, "first_beta must be at least 0 and below 1, and it is 1.5"),
+        ({"bandwidth": 0}, "bandwidth must be more than 0"),
+        ({"first_threshold": 0}, "first_threshold must be more than 0"),
+        ({"learning_rate": -1e-3}, "learning_rate must be more than 0, and it is -0.001"),
+        ({"learning_rate": float("inf")}, "learning_rate must be more than 0, and it is inf"),
+        ({"threshold_rate": 0}, "threshold_rate must be more than 0 and at most 1"),
+        ({"sparsity_warm_up": 2}, "sparsity_warm_up must be from 0 to 1"),
+        ({"auxiliary_features": 65}, "auxiliary_features is 65, and the width is 64"),
+        ({"prefixes": [32, 64], "prefix_weights": [0, 0]}, "one of them more than 0"),
+        ({"prefixes": [32, 64], "prefix_weights": [-1, 2]}, r"Prefix weights \[-1.0, 2.0\] must be 0 or more"),
     ],
 )
 def test_a_bank_that_cannot_be_is_refused_with_a_sentence(bank: dict[str, Any], sentence: str) -> None:
     with pytest.raises(BadInput, match=sentence):
         config_from(with_bank(**bank))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"compute_dtype": "float99"}, "cannot be computed in 'float99'. Give one of auto, float32, bfloat16"),
+        ({"warm_up": 2.0}, "warm_up must be from 0 to 1, and it is 2.0"),
+        ({"decay": -1}, "decay must be from 0 to 1"),
+        ({"time_limit_s": 0}, "time_limit_s must be more than 0"),
+        ({"outlier_ratio": -1}, "outlier_ratio must be at least 1"),
+        ({"seed": -1}, "seed must be from 0 to 4294967295"),
+        (
+            {"source": {"kind": "text", "path": "a", "column": "b"}},
+            "'column' is not a setting of a source of kind text",
+        ),
+        ({"source": {"kind": "jsonl", "path": "a", "colunm": "b"}}, "Settings are kind, path, column"),
+        ({"source": {"kind": "text"}}, "source lacks `path`"),
+        ({"source": {"kind": "text", "path": 3}}, "The source's path is int, and a string is expected"),
+        ({"source": {"kind": ["text"]}}, "not a kind of source. Kinds are tokens, text"),
+        ({"source": "a"}, "The source is str, and an object"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused_with_a_sentence(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(BadInput, match=sentence):
+        config_from({**with_bank(), **settings})
+
+
+SAE = {"width": 64, "l0": 8}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"layers": [1, 2]}, {"layers": [2, 3], "l0": 9}),
+        ({}, {"layers": [3]}),
+        ({}, {}),
+        ({"kind": "transcoder", "site": "attn_out"}, {"kind": "transcoder"}),
+        ({"kind": "clt"}, {"kind": "clt"}),
+    ],
+)
+def test_two_banks_for_one_folder_are_refused(one: dict[str, Any], other: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match=r"Two banks would both be written to .*width_64_l0_medium"):
+        config_from({**BASE, "banks": [{**SAE, **one}, {**SAE, **other}]})
+
+
+def test_banks_that_differ_in_one_part_of_the_name_stand_beside_each_other() -> None:
+    others: list[dict[str, Any]] = [
+        {"layers": [3]}, {"layers": [1], "l0_name": "big"}, {"layers": [1], "width": 32},
+        {"layers": [1], "site": "mlp_out"}, {"kind": "transcoder"}, {"kind": "transcoder", "skip": True},
+        {"kind": "clt"},
+    ]  # fmt: skip
+    banks = [{**SAE, "layers": [1]}, *({**SAE, **other} for other in others)]
+    assert len(config_from({**BASE, "banks": banks}).banks) == len(banks)
 
 
 def test_a_configuration_without_its_parts_is_refused() -> None:
@@ -72,6 +135,8 @@ def test_a_file_that_is_not_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(BadInput, match="not a JSON file"):
         read_config(tmp_path / "run.json")
+    with pytest.raises(BadInput, match=r"cannot be read: Is a directory\. Give a JSON file"):
+        read_config(tmp_path)
     with pytest.raises(NotFound, match="There is no file"):
         read_config(tmp_path / "none.json")
 
@@ -85,4 +150,6 @@ def test_layers_that_the_model_lacks_are_refused() -> None:
         bank_layers(BankConfig(kind="clt", width=36, l0=2, layers=(3,)), 18)
     with pytest.raises(BadInput, match="multiples of 18"):
         bank_layers(BankConfig(kind="clt", width=40, l0=2), 18)
+    with pytest.raises(BadInput, match=r"auxiliary_features is 3, and .* 2 features in each of its 18 layers"):
+        bank_layers(BankConfig(kind="clt", width=36, l0=2, auxiliary_features=3), 18)
     assert bank_layers(BankConfig(width=8, l0=2), 3) == (0, 1, 2)

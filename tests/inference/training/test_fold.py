@@ -11,7 +11,7 @@ from inference.gemma.sites import Site
 from inference.training import fold
 from inference.training.bank import CrossLayerBank
 from inference.training.calibrate import OUTLYING, Measured, Report, calibrate_single, ordinary_fvu, shared_factor
-from inference.training.export import base_threshold, describe, folder_of, write_dictionary
+from inference.training.export import base_threshold, describe, write_dictionary
 from inference.training.normalise import Scaling, least_squares, measure, token_weight
 from tests.inference.training.made import bank
 
@@ -106,7 +106,7 @@ def test_a_written_dictionary_reads_back_as_it_was_folded(tmp_path: Path) -> Non
     report = Report(tokens=1, l0=3.0, fvu=0.1, fvu_ordinary=0.1, dead_share=0.0, frequent_share=0.0)
     sites = [(Site("mlp_in", 2), Site("mlp_out", 2))]
     config = describe(made.config, sites, "gemma-3-270m", {}, [report])
-    path = tmp_path / folder_of(made.config, 2)
+    path = tmp_path / made.config.folder(2)
     write_dictionary(path, [tensors], config)
     write_dictionary(path, [tensors], config)
     assert path.parent.name == "transcoder_all"
