@@ -145,9 +145,7 @@ class Trainer:
         factor = rate_factor(progress, warm_up=self.config.warm_up, decay=self.config.decay)
         shown = []
         for bank, optimiser, reads, writes in zip(self.banks, self.optimisers, self.reads, self.writes, strict=True):
-            x = self._normalised(reads)
-            target = x if reads == writes else self._normalised(writes)
-            weight = token_weight(target, self.config.outlier_ratio)
+            x, target, weight = self._batch(reads, writes)
             outcome = bank.step(x, target, weight, progress=progress, compute=self.compute)
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(outcome.loss)
@@ -162,6 +160,12 @@ class Trainer:
         self.step += 1
         return shown
 
+    def _batch(self, reads: list[Site], writes: list[Site]) -> tuple[Tensor, Tensor, Tensor]:
+        """What a bank reads of the batch at hand, what it is to write, both normalised, and each token's weight."""
+        x = self._normalised(reads)
+        target = x if reads == writes else self._normalised(writes)
+        return x, target, token_weight(target, self.config.outlier_ratio)
+
     @torch.no_grad()
     def _normalised(self, sites: list[Site]) -> Tensor:
         middle = torch.stack([self.scalings[site].middle for site in sites]).unsqueeze(1)
@@ -170,6 +174,8 @@ class Trainer:
 
     def go(self, *, progress: Callable[[Row], None], stop: threading.Event) -> None:
         """Steps to the end, with a log, states and an eye on the clock."""
+        if self.step >= self.steps:
+            return
         began, before = time.monotonic(), self.seconds
         mark_step, mark_time = self.step, began
         steady: tuple[int, float] | None = None
@@ -194,14 +200,11 @@ class Trainer:
                 mark_step, mark_time = self.step, time.monotonic()
             del shown
             if stop.is_set():
-                self._check_finite()
                 self.seconds = before + time.monotonic() - began
                 self.save()
                 raise Stopped(f"Stopped after step {self.step} of {self.steps}. Start again to go on from there.")
             if self.step % self.config.checkpoint_every_steps == 0 and self.step < self.steps:
-                self._check_finite()
                 self.save()
-        self._check_finite()
         self.save()
 
     def _row(self, shown: list[tuple[Outcome, Tensor]], pace: float) -> Row:
@@ -221,16 +224,35 @@ class Trainer:
         at = int(self.bad)
         if at < 0:
             return
-        pointer = self.folder / saving.LAST
-        kept = f"The state of {json.loads(pointer.read_text())['state']}" if pointer.exists() else "No earlier state"
+        kept = saving.last_state(self.folder)
         raise Diverged(
-            f"The loss stopped being a number at step {at}. {kept} is kept in {self.folder}. "
-            "Lower the learning rate, or look for broken values in the activations."
+            f"The loss stopped being a number at step {at}. "
+            f"{f'The state of {kept} is kept in {self.folder}' if kept else 'There is no earlier state'}, and the same "
+            "settings end here again: give a lower learning rate and another output folder, or look for broken values "
+            "in the activations."
         )
+
+    @torch.no_grad()
+    def _check_sound(self) -> None:
+        """Refuses parameters that the last update ruined: those whose loss on the very batch that they were made from
+        is no number. Nothing of the run changes by it."""
+        progress = self.step / max(1, self.steps)
+        for bank, reads, writes in zip(self.banks, self.reads, self.writes, strict=True):
+            before = {name: buffer.clone() for name, buffer in bank.named_buffers()}
+            loss = bank.step(*self._batch(reads, writes), progress=progress, compute=self.compute).loss
+            for name, buffer in bank.named_buffers():
+                buffer.copy_(before[name])
+            finite = [torch.isfinite(tensor).all() for tensor in (loss, *bank.parameters())]
+            if not torch.stack(finite).all():
+                self.bad.fill_(self.step)
+        self._check_finite()
 
     # ending -----------------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
+        """Makes the state after the last step the one to go on from, unless it leads nowhere."""
+        self._check_finite()
+        self._check_sound()
         tensors: dict[str, Tensor] = {}
         for number, (bank, optimiser) in enumerate(zip(self.banks, self.optimisers, strict=True)):
             tensors |= {f"bank.{number}.{name}": tensor for name, tensor in bank.state_dict().items()}

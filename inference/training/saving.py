@@ -69,12 +69,18 @@ def is_disk_full(error: Exception) -> bool:
     return "No space left on device" in str(error) or "os error 28" in str(error)
 
 
+def last_state(folder: Path) -> str | None:
+    """The name of the last whole state, where there is one."""
+    pointer = folder / LAST
+    return str(json.loads(pointer.read_text())["state"]) if pointer.exists() else None
+
+
 def load_state(folder: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The last whole state, or None where there is none yet."""
-    pointer = folder / LAST
-    if not pointer.exists():
+    name = last_state(folder)
+    if name is None:
         return None
-    state = folder / json.loads(pointer.read_text())["state"]
+    state = folder / name
     tensors: dict[str, Tensor] = load_file(state / "state.safetensors", device=str(device))
     return tensors, json.loads((state / "record.json").read_text())
 

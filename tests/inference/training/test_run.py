@@ -153,6 +153,38 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(
     assert all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
 
 
+@pytest.mark.parametrize("every", [1, 8])
+def test_parameters_that_an_update_ruined_are_never_kept(tiny_gemma: Gemma, tmp_path: Path, every: int) -> None:
+    bank = {"width": 64, "l0": 8, "layers": [1], "learning_rate": 1e30}
+    config = small_config(tmp_path, banks=[bank], checkpoint_every_steps=every)
+    for _ in range(2):
+        with pytest.raises(Diverged, match=r"at step 1\. There is no earlier state, .* and another output folder"):
+            run(config, tiny_gemma)
+    assert [path.name for path in (config.out / "run").glob("step_*")] == []
+    followed = small_config(tmp_path / "lower", banks=[{**bank, "learning_rate": 1e-3}])
+    assert run(followed, tiny_gemma)
+
+
+def test_parameters_ruined_at_the_end_are_not_written_and_the_state_before_is_kept(
+    tiny_gemma: Gemma, tmp_path: Path
+) -> None:
+    config = small_config(tmp_path)
+    trainer = Trainer(config, model=tiny_gemma, source=source_of(config), origin={})
+    trainer.begin()
+    trainer.one_step()
+    trainer.save()
+    before = [buffer.clone() for bank in trainer.banks for buffer in bank.buffers()]
+    trainer.one_step()
+    with torch.no_grad():
+        trainer.banks[1].w_enc[0, 3, 2] = float("nan")
+    with pytest.raises(Diverged, match=r"at step 2\. The state of step_000000001 is kept"):
+        trainer.save()
+    tensors, record = saving.load_state(config.out / "run", torch.device("cpu")) or ({}, {})
+    assert record["step"] == 1
+    kept = [tensors[f"bank.{n}.{name}"] for n, bank in enumerate(trainer.banks) for name, _ in bank.named_buffers()]
+    assert all(torch.equal(*pair) for pair in zip(before, kept, strict=True))
+
+
 def test_a_full_disk_keeps_the_last_state_and_says_so(
     tiny_gemma: Gemma, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
