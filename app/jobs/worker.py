@@ -23,7 +23,7 @@ from app.jobs.queue import ANYWHERE, TASKS, connector, queue_of
 from app.jobs.sweep import sweep
 from app.settings import Settings
 from inference.engine.supervisor import end_with_supervisor
-from inference.errors import Unavailable
+from inference.errors import GemlensError, Unavailable
 
 KINDS = (first, harvest_job, meaning, starter, mapping, contrast_job)
 """The modules whose jobs a worker knows."""
@@ -70,6 +70,7 @@ async def _work(settings: Settings, pace: Pace) -> None:
 
 async def work_on(database: Database, settings: Settings, *, stopping: asyncio.Event, pace: Pace) -> None:
     """Work until `stopping` is set; a job that does not come by a checkpoint in time is then left by force."""
+    logging.getLogger("procrastinate.worker").addFilter(in_a_sentence)
     place = Workplace(database=database, settings=settings, stopping=stopping)
     async with TASKS.with_connector(connector(database.url)).open_async() as tasks:
         running = asyncio.create_task(
@@ -92,6 +93,16 @@ async def work_on(database: Database, settings: Settings, *, stopping: asyncio.E
         await asyncio.gather(running, sweeping, told, return_exceptions=True)
     if not stopping.is_set():
         raise Unavailable("The worker lost its queue.")
+
+
+def in_a_sentence(record: logging.LogRecord) -> bool:
+    """A filter for logs: a job that failed for reasons outside the code is noted by its sentence alone, which whoever
+    waits for the job is told anyway. Everything else keeps its traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, GemlensError):
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.msg, record.args, record.exc_info = "A job failed: %s", (str(error),), None
+    return True
 
 
 def _stop_on_signals(stopping: asyncio.Event) -> None:

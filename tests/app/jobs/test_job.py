@@ -157,3 +157,15 @@ async def test_jobs_of_which_there_is_only_one_never_run_at_the_same_time(
 
 async def _is(database: Database, job: int, status: str) -> bool:
     return await status_of(database, job) == status
+
+
+@pytest.mark.parametrize(("expected", "level"), [(True, "INFO"), (False, "ERROR")])
+async def test_only_what_should_not_happen_is_logged_with_its_traceback(
+    database: Database, working: Working, caplog: pytest.LogCaptureFixture, expected: bool, level: str
+) -> None:
+    caplog.set_level("INFO")
+    async with working():
+        await ended(database, await enqueue(database, "wrong", expected=expected), as_="failed")
+    (record,) = [one for one in caplog.records if "failed" in one.getMessage() or one.levelname == "ERROR"]
+    assert (record.levelname, record.exc_info is None) == (level, expected)
+    assert not expected or record.getMessage() == "A job failed: There is no such thing. Name another."
