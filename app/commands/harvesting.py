@@ -1,5 +1,6 @@
 """Examples for every feature: texts to read, and reading them."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,13 @@ def harvest(settings: Settings, model: str, sources: tuple[str, ...], **asked: A
 
     Stopped by Ctrl-C or anything else, the same command goes on from where it was."""
     from app.harvests.command import harvest as run
+    from app.harvests.following import Unfinished
 
-    click.echo(run(settings, model, sources, say=lambda line: click.echo(line, err=True), **asked))
+    try:
+        click.echo(run(settings, model, sources, say=lambda line: click.echo(line, err=True), **asked))
+    except Unfinished as end:
+        click.echo(str(end))
+        sys.exit(end.status)
 
 
 @click.command()

@@ -49,8 +49,21 @@ class Interrupted(Exception):
     """Ctrl-C, or SIGTERM."""
 
 
+class Unfinished(Exception):
+    """Nothing is wrong, and the work is not done: it was interrupted, paused or cancelled."""
+
+    def __init__(self, sentence: str, *, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status
+        """What a command ends with, so that none follows that needs the result."""
+
+
+INTERRUPTED, ELSEWHERE = 130, 1
+
+
 def run_order(settings: Settings, order: Order, *, detach: bool, again: bool, say: Callable[[str], None]) -> str:
-    """Harvest, unless that was done before and is not wanted `again`. Returns what came of it, in sentences."""
+    """Harvest, unless that was done before and is not wanted `again`. Returns what came of it, in sentences; raises
+    `Unfinished` where it did not come to its end."""
     settings.home.mkdir(parents=True, exist_ok=True)
     return asyncio.run(_run(settings, order, detach=detach, again=again, say=say))
 
@@ -79,9 +92,11 @@ async def _run(settings: Settings, order: Order, *, detach: bool, again: bool, s
                 return sentence
         except Interrupted:
             if sentence is not None:
-                return f"{sentence}\nThe vectors for search by meaning are left to the next worker on this home."
+                left = f"{sentence}\nThe vectors for search by meaning are left to the next worker on this home."
+                raise Unfinished(left, status=INTERRUPTED) from None
             await progress.want(database, number, "pause")
-            return "Paused. The same command goes on from here, and so does /jobs of a server on this home."
+            paused = "Paused. The same command goes on from here, and so does /jobs of a server on this home."
+            raise Unfinished(paused, status=INTERRUPTED) from None
         finally:
             line.end()
     finally:
@@ -169,7 +184,7 @@ async def _follow(database: Database, number: int, hands: Hands, line: "Line", i
             raise Unavailable("The job was removed.")
         match state.status:
             case "todo" if state.wanted == "pause":
-                return "Paused from elsewhere. The same command goes on from here."
+                raise Unfinished("Paused from elsewhere. The same command goes on from here.", status=ELSEWHERE)
             case "todo" if time.monotonic() > patience:
                 hands.begin()
             case "doing" if state.lost:
@@ -179,7 +194,7 @@ async def _follow(database: Database, number: int, hands: Hands, line: "Line", i
             case "failed":
                 raise Unavailable(state.failure or "The job failed and left no reason.")
             case "cancelled" | "aborted":
-                return "Cancelled."
+                raise Unfinished("Cancelled.", status=ELSEWHERE)
         if state.status == "doing":
             line.show(state.fraction, state.sentence)
         with suppress(TimeoutError):
@@ -193,7 +208,8 @@ async def _vectors(database: Database, order: Order, hands: Hands, line: "Line",
     async with database.session() as session:
         waiting = list(await session.scalars(text(NEXT), values))
     for number in waiting:
-        await _follow(database, number, hands, line, interrupted)
+        with suppress(Unfinished):
+            await _follow(database, number, hands, line, interrupted)
 
 
 class Line:

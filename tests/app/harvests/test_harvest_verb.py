@@ -1,6 +1,7 @@
 """`gemlens harvest` as it is typed, on the tiny model: what is stored, and that it can be stopped anywhere."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from app.db.database import Database
 from app.harvests import following, job, queries
 from app.harvests.command import order_of
 from app.harvests.order import HARVESTS
+from app.jobs import progress
 from app.store import features, labels
 from app.store.labels import NewLabel
 from app.store.sources import find
@@ -246,13 +248,30 @@ def test_ctrl_c_pauses_and_the_same_command_goes_on(place: Place) -> None:
     wait_for(place, "select 1 from job_progress where fraction > 0")
     process.send_signal(signal.SIGINT)
     said, wrong = process.communicate(timeout=60)
-    assert process.returncode == 0, wrong
+    assert process.returncode == 130, wrong
     assert "Paused. The same command goes on" in said
     assert rows(place, "select status::text, wanted from procrastinate_jobs join job_progress on job_id = id") == [
         ("todo", "pause")
     ]
     assert place.run(sources=one).exit_code == 0
     assert rows(place, "select count(*) from procrastinate_jobs where task_name = 'harvest'") == [(1,)]
+
+
+@pytest.mark.usefixtures("_without_vectors")
+@pytest.mark.parametrize(("wish", "says"), [("pause", "Paused from elsewhere"), ("cancel", "Cancelled")])
+def test_paused_or_cancelled_from_elsewhere_is_no_success(
+    place: Place, monkeypatch: pytest.MonkeyPatch, wish: progress.Wish, says: str
+) -> None:
+    usual = following._job
+
+    async def wished(database: Database, *given: Any) -> int:
+        number = await usual(database, *given)
+        await progress.want(database, number, wish)
+        return number
+
+    monkeypatch.setattr(following, "_job", wished)
+    ended = place.run(sources=place.sources[:1])
+    assert (ended.exit_code, ended.stdout.startswith(says)) == (1, True), ended.output
 
 
 def wait_for(place: Place, statement: str) -> None:
@@ -282,11 +301,16 @@ def test_wrong_requests_get_a_sentence(
 
 
 @pytest.mark.usefixtures("_without_vectors")
-def test_an_empty_corpus_is_refused_in_the_terminal_and_on_the_jobs_row(place: Place) -> None:
+def test_an_empty_corpus_is_refused_in_the_terminal_and_on_the_jobs_row(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
     place.corpus.write_bytes(b"")
     refused = place.run()
     assert refused.exit_code == 1
     assert "has no passages" in refused.stderr
+    assert "Traceback" not in refused.output
+    assert "has no passages" not in caplog.text, "what the terminal says is not also logged"
     assert rows(place, "select failure ^@ 'The corpus' from job_progress") == [(True,)]
 
 
