@@ -140,6 +140,26 @@
     box.form.requestSubmit();
   }
 
+  // --- another order, source or limit of the same text keeps what was chosen on it -------------------------------
+  document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
+    const answered = document.getElementById("tokens");
+    if (ctx.sourceElement.id !== "ask" || !answered) return;
+    const asked = ctx.request.body, shown = new FormData(answered);
+    if (texts(asked) !== texts(shown)) return;
+    const kept = ["token", "to", "first", "off"];
+    if (asked.get("source") === shown.get("source")) kept.push("across");
+    for (const name of kept) if (shown.get(name) && !asked.has(name)) asked.set(name, shown.get(name));
+  });
+  function texts(form) {
+    const written = [...form].filter(([name, value]) => value && /^(text|role\d+|turn\d+)$/.test(name));
+    return JSON.stringify(written.map(([name, value]) => [name, value.replaceAll("\r", "")]));
+  }
+  document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+    prepare();
+    if (ctx?.target?.id !== "answer") return;
+    for (const choice of document.querySelectorAll(".tokens input[type=radio]")) choice.checked = choice.defaultChecked;
+    if (ctx.request.submitter?.name === "switch") document.querySelector(".ablation")?.scrollIntoView({ block: "nearest" });
+  });
+
   document.addEventListener("DOMContentLoaded", prepare);
-  document.addEventListener("htmx:after:swap", prepare);
 })();

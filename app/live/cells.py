@@ -1,13 +1,17 @@
 """The cells of the map as HTML, a row at a time.
 
-A map has thousands of cells, and each is the same button but for five words: putting them together here takes an eighth
-of the time that a loop of the template takes. Only the source's name is text of others; it is escaped once a row.
+A map has thousands of cells, and each is the same button but for six words: putting them together here takes an eighth
+of the time that a loop of the template takes. Of others are only the source's name and the tokens; they are escaped.
 """
+
+from collections.abc import Sequence
+from functools import lru_cache
 
 from markupsafe import Markup, escape
 
-from app.live.grid import Row
+from app.live.grid import Column, Row
 from app.web.numbers import value
+from app.web.tokens import glyphs
 
 CELL = (
     '      <td><button type="submit" name="cell" value="%s@%d" class="h%d"%s title="%s"></button></td>\n'
@@ -15,8 +19,9 @@ CELL = (
 CHOSEN = ' aria-current="true"'
 
 
-def drawn(row: Row, *, chosen: int | None) -> Markup:
-    """`chosen` is the position of the cell that is told about, if it is in this row."""
+def drawn(row: Row, columns: Sequence[Column], *, chosen: int | None) -> Markup:
+    """`columns` are the tokens of the cells; `chosen` is the position of the cell that is told about, if it is in this
+    row."""
     source = escape(row.source)
     return Markup(
         "".join(
@@ -26,8 +31,14 @@ def drawn(row: Row, *, chosen: int | None) -> Markup:
                 cell.position,
                 cell.level,
                 CHOSEN if cell.position == chosen else "",
-                "nothing" if cell.index is None else f"{cell.index}: {value(cell.value)}",
+                ("nothing" if cell.index is None else f"{cell.index}: {value(cell.value)}") + _on(column.piece),
             )
-            for cell in row.cells
+            for cell, column in zip(row.cells, columns, strict=True)
         )
     )
+
+
+@lru_cache(maxsize=8192)
+def _on(piece: str) -> str:
+    """Each token stands in as many cells as there are rows."""
+    return str(escape(f" on {glyphs(piece).strip()}"))

@@ -169,8 +169,13 @@ class Live:
     def span(self) -> tuple[Token, ...]:
         return () if self.token is None or self.to is None else self.tokens[self.token : self.to + 1]
 
+    @property
+    def scale(self) -> float:
+        """The value of the greatest heat: two texts that are compared share it."""
+        return self.peak if self.comparison is None else max(self.peak, self.comparison.peak)
+
     def level(self, token: Token) -> int:
-        return heat.level(token.value, peak=self.peak)
+        return heat.level(token.value, peak=self.scale)
 
 
 def live(

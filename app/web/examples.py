@@ -276,7 +276,7 @@ def spoken(list_of: Iterable[Spot], *, most: int = SPOKEN) -> Markup:
 
 def _spoken(list_of: Iterable[Spot], *, most: int = SPOKEN) -> str:
     firing = [spot for spot in list_of if spot.value is not None]
-    words = ", ".join([f"{_token(spot.text)} {spot.value:.3g}" for spot in firing[:most]])
+    words = ", ".join([f"{_token(spot.text)} {numbers.value(spot.value)}" for spot in firing[:most]])
     return words + (f" and {len(firing) - most} more" if len(firing) > most else "")
 
 

@@ -125,7 +125,32 @@ def test_order_density_and_the_other_text_are_kept_in_the_address(opened: Watche
     other.goto(page.url)
     expect(other.locator(".comparison tbody tr")).to_have_count(10)
     page.locator(".comparison tbody button").first.click()
-    expect(page.locator(".comparison")).to_contain_text("of the other text, on one scale")
+    expect(page.locator(".comparison")).to_contain_text("on the same scale; its peak here is")
+    heights = {}
+    for place in ("table", ".tokens", ".other", "#map"):
+        box = page.locator(place if place == "#map" else f".comparison {place}").first.bounding_box()
+        assert box is not None
+        heights[place] = box["y"]
+    assert heights["table"] < min(heights[".tokens"], heights[".other"])
+    assert max(heights[".tokens"], heights[".other"]) < heights["#map"]
+
+
+def test_another_order_keeps_the_span_the_map_and_what_is_switched_off(opened: Watched) -> None:
+    page = opened()
+    read(page, token="3", to="6")
+    expect(page.locator(".tokens label.in")).to_have_count(4)
+    page.locator("#detail .ranked .switch").first.click()
+    expect(page.locator(".ablation")).to_be_in_viewport()
+    before = question(page)
+    page.get_by_text("Chat, map, order, comparison").click()
+    page.get_by_label("Order").select_option("relative")
+    expect(page.locator("#detail .ranked caption")).to_contain_text("relative to their own peaks")
+    assert question(page) == {**before, "sort": "relative"}
+    page.get_by_role("textbox", name="Text", exact=True).fill("Another text.")
+    page.get_by_role("button", name="Show features").click()
+    expect(page.locator("#detail h2")).to_have_text("The whole text")
+    assert not {"token", "to", "off"} & question(page).keys()
+    expect(page.locator(".tokens input:checked")).to_have_count(0)
 
 
 def test_the_map_can_be_of_one_set(opened: Watched) -> None:

@@ -2,6 +2,7 @@
 
 from urllib.parse import parse_qs, urlsplit
 
+from app.store import labels, sources
 from tests.app.world import World
 from tests.fake_engine import FakeEngine
 from tests.pages import HTMX, MODEL, Parsed
@@ -68,3 +69,24 @@ async def test_features_lead_to_their_pages_by_their_labels(world: World) -> Non
     links = [one for one in page.having() if str(one.get("href", "")).startswith(f"/{MODEL}/9-starter-res-64/")]
     assert links
     assert "promotes" in page.text
+
+
+async def test_hostile_labels_and_authors_turn_nothing_around(world: World) -> None:
+    """Everywhere that the live page, and a feature's own, speak of a feature."""
+    name = "9-starter-res-64"
+    hostile = "evil \u202e\u0007 <b> \u2066"
+    async with world.database.session() as session:
+        source = await sources.find(session, MODEL, name)
+    every = [
+        labels.NewLabel(index=index, text=hostile, method="human", author="Eve \u202e<i>")
+        for index in range(source.width)
+    ]
+    await labels.put(world.database, source, every)
+    asked = {"text": "Paris.", "against": "Rome.", "source": name, "feature": "1", "off": f"{name}/1"}
+    async with world.client(FakeEngine()) as browser:
+        pages = [(await browser.post(LIVE, data=asked)).text, (await browser.get(f"/{MODEL}/{name}/1")).text]
+    for page in pages:
+        assert [line for line in page.splitlines() if {"\u202e", "\u0007", "\u2066"} & set(line)] == []
+        assert "evil ⟨RLO⟩⟨0x07⟩ &lt;b&gt; ⟨LRI⟩" in page
+    assert pages[0].count("evil ⟨RLO⟩") > 5
+    assert "Eve ⟨RLO⟩&lt;i&gt;" in pages[1]
