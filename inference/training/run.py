@@ -103,9 +103,9 @@ class Trainer:
 
     # beginning --------------------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Goes on from the last state, or begins."""
-        found = saving.load_state(self.folder, self.device)
+    def begin(self, told: Callable[[str], None] = lambda sentence: None) -> None:
+        """Goes on from the last whole state, or begins."""
+        found = saving.load_state(self.folder, self.device, told)
         if found is None:
             self.stream.begin()
             self._measure()
@@ -295,11 +295,11 @@ class Trainer:
 
 def train(
     config: TrainConfig, *, model: Model, source: TokenSource, origin: Mapping[str, Any],
-    progress: Callable[[Row], None] = lambda row: None, told: Callable[[str], None] = lambda folder: None,
+    progress: Callable[[Row], None] = lambda row: None, told: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Report]:  # fmt: skip
     """Trains and writes all dictionaries of a configuration; reports by folder. `origin` says which checkpoint."""
     trainer = Trainer(config, model=model, source=source, origin=origin)
-    trainer.begin()
+    trainer.begin(told)
     with stopping() as stop:
         trainer.go(progress=progress, stop=stop)
     return trainer.export(told)

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from inference.errors import BadInput, Unavailable
 
-LAST = "last.json"
+LAST, STATE, RECORD = "last.json", "state.safetensors", "record.json"
 KEPT = 2
 
 
@@ -34,19 +35,21 @@ def save_state(folder: Path, *, step: int, tensors: Mapping[str, Tensor], record
             partial.mkdir(parents=True)
             save_file(
                 {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()},
-                partial / "state.safetensors",
+                partial / STATE,
             )
-            write_json(partial / "record.json", record)
-            _sync(partial / "state.safetensors")
+            write_json(partial / RECORD, record)
+            _sync(partial / STATE)
             if target.exists():
                 shutil.rmtree(target)
             partial.rename(target)
             write_json(folder / LAST, {"state": name})
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    for old in sorted(folder.glob("step_*"))[:-KEPT]:
-        if old.name != name:
-            shutil.rmtree(old, ignore_errors=True)
+    found = sorted(folder.glob("step_*"))
+    kept = [path for path in found if path.name <= name][-KEPT:]
+    for path in found:
+        if path not in kept:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
@@ -70,19 +73,44 @@ def is_disk_full(error: Exception) -> bool:
 
 
 def last_state(folder: Path) -> str | None:
-    """The name of the last whole state, where there is one."""
-    pointer = folder / LAST
-    return str(json.loads(pointer.read_text())["state"]) if pointer.exists() else None
+    """The name of the state that a run goes on from, if it can be read; None where there is none yet."""
+    return next(iter(_states(folder)), None)
 
 
-def load_state(folder: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The last whole state, or None where there is none yet."""
-    name = last_state(folder)
-    if name is None:
-        return None
-    state = folder / name
-    tensors: dict[str, Tensor] = load_file(state / "state.safetensors", device=str(device))
-    return tensors, json.loads((state / "record.json").read_text())
+def load_state(
+    folder: Path, device: torch.device, told: Callable[[str], None] = lambda sentence: None
+) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The last whole state, or None where there is none yet. A damaged one is told of and passed over for an earlier;
+    where none is whole, that is refused."""
+    names = _states(folder)
+    for name in names:
+        try:
+            tensors: dict[str, Tensor] = load_file(folder / name / STATE, device=str(device))
+            return tensors, _record(folder / name / RECORD)
+        except (OSError, ValueError, SafetensorError) as error:
+            told(f"The state {folder / name} is damaged ({error}), so it is passed over.")
+    if names or (folder / LAST).exists():
+        raise BadInput(
+            f"No state of the run in {folder} can be read. Put one back from a copy, or remove {folder} to begin anew."
+        )
+    return None
+
+
+def _states(folder: Path) -> list[str]:
+    """By name, the latest first; none behind the one that was named last, where that can be read."""
+    found = sorted((path.name for path in folder.glob("step_*")), reverse=True)
+    try:
+        last = str(json.loads((folder / LAST).read_text())["state"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return found
+    return [name for name in found if name <= last]
+
+
+def _record(path: Path) -> dict[str, Any]:
+    record = json.loads(path.read_text())
+    if not isinstance(record, dict) or not {"step", "seconds", "stream"} <= record.keys():
+        raise ValueError(f"{path.name} does not say where the run was")
+    return record
 
 
 def check_same_run(

@@ -87,6 +87,18 @@ def test_a_killed_run_goes_on_from_its_last_state(tiny_gemma: Gemma, tmp_path: P
     same_results(whole, killed)
 
 
+def test_a_run_whose_last_state_is_damaged_ends_in_the_same_bits(tiny_gemma: Gemma, tmp_path: Path) -> None:
+    whole, damaged = small_config(tmp_path / "whole"), small_config(tmp_path / "damaged")
+    run(whole, tiny_gemma)
+    with pytest.raises(Stopped):
+        run(damaged, tiny_gemma, progress=stopping_at(12))
+    (damaged.out / "run" / "step_000000012" / "state.safetensors").write_bytes(b"")
+    told: list[str] = []
+    run(damaged, tiny_gemma, told=told.append)
+    assert "step_000000012 is damaged" in told[0]
+    same_results(whole, damaged)
+
+
 def test_a_run_may_go_on_under_another_name_and_log_interval_but_not_as_another_run(
     tiny_gemma: Gemma, tmp_path: Path
 ) -> None:
