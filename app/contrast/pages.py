@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from app.contrast import asking, computing, examples, handing_on, keeping, known, tables
 from app.contrast.keeping import Kept
 from app.contrast.question import MAX_PROMPTS, POOLINGS, Contrast, from_form
-from app.contrast.view import PAGE, ContrastView, Shown, contrast_view, fitting, outcome, parse_shown
+from app.contrast.view import ORDERS, PAGE, ContrastView, Shown, contrast_view, fitting, outcome, parse_shown
 from app.store.at_hand import database_of
 from app.web import embeds, errors, prompts, templating
 from app.web.addresses import address
@@ -49,14 +49,17 @@ async def compute(request: Request, model: str) -> Response:
     fields: dict[str, str] = {}
     typed = ("", "")
     try:
-        fields = await text_fields(request)
-        typed = (fields.get("a", ""), fields.get("b", ""))
+        await request.body()
         async with request.form() as form:
+            fields = {name: value for name, value in form.items() if isinstance(value, str)}
+            typed = (fields.get("a", ""), fields.get("b", ""))
+            # Before the text is checked: of bytes that are no text it could not say in which file they are.
             files = {
-                key: (file.filename, await _text(file))
+                key: (file.filename, await _text(file, key.upper()))
                 for key in ("a", "b")
                 if isinstance(file := form.get(f"file_{key}"), UploadFile) and file.filename
             }
+            fields = await text_fields(request)
             asked = from_form(fields, [one for one in form.getlist("sources") if isinstance(one, str)], files)
         typed = (prompts.written(asked.a), prompts.written(asked.b))
         answered = await asking.answer(request, model, asked)
@@ -153,6 +156,7 @@ def _page(request: Request, view: ContrastView, asked: Contrast, *, share: Share
         "data": address(request.scope, "s", view.id or "", suffix=".json", query=view.shown.query()),
         "live": live,
         "page_rows": PAGE,
+        "orders": ORDERS,
         "share": share,
     }  # fmt: skip
     return templating.page(request, "contrast/result.html", context, blocks=("answer",))
@@ -208,11 +212,17 @@ async def _table(request: Request, model: str, view: str) -> ContrastView:
     return await drawn(request, kept, parse_shown(request.query_params), rows=None)
 
 
-async def _text(file: UploadFile) -> str:
+async def _text(file: UploadFile, name: str) -> str:
+    """What a file for the set `name` says."""
+    named = f"The file {str(file.filename)[:80]!r} for set {name}"
+    content = await file.read()
     try:
-        return (await file.read()).decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError:
-        raise BadInput(f"The file {str(file.filename)[:80]!r} is not UTF-8 text. Save it as UTF-8.") from None
+        raise BadInput(f"{named} is not UTF-8 text. Save it as UTF-8.") from None
+    if "\x00" in text:
+        raise BadInput(f"{named} holds NUL characters, so it is not UTF-8 text. Save it as UTF-8.")
+    return text
 
 
 def _file(request: Request, view: ContrastView, kind: str) -> dict[str, str]:

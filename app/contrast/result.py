@@ -1,6 +1,7 @@
 """What a contrast found, as it is kept in a saved view and drawn from there. Labels are not in it: they are looked up
 when it is shown, so that an old view shows what is known now."""
 
+import math
 from typing import Any
 
 import msgspec
@@ -47,6 +48,19 @@ class Found(Measured, frozen=True, kw_only=True):
     def more_on_a(self) -> bool:
         return self.auc > 0.5
 
+    @property
+    def weaker(self) -> float:
+        """How far AUC is from one half on the half where it is less; below 0 where the halves contradict each other."""
+        side = 1 if self.more_on_a else -1
+        held_out = self.auc if self.auc_held_out is None else self.auc_held_out
+        # Rounded, so that 0.2 and 0.8 are as far from one half as each other.
+        return round(min(side * (self.auc - 0.5), side * (held_out - 0.5)), 9)
+
+    @property
+    def size(self) -> float:
+        """Of the effect, whatever its side."""
+        return math.inf if self.effect is None else abs(self.effect)
+
 
 class Read(msgspec.Struct, frozen=True, kw_only=True):
     """A source that was read."""
@@ -79,7 +93,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 class Result(Totals, frozen=True, kw_only=True):
     rows: tuple[Found, ...]
-    """Best first, as many as are kept."""
+    """Best on the ranking half first, as many as are kept: the held-out half has no say in which."""
     model: str
     checkpoint: str
     checkpoint_origin: str

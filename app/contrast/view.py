@@ -1,9 +1,8 @@
 """A contrast as its page, its JSON and its tables show it: one record, made from what is kept and what is known."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -15,6 +14,9 @@ from app.contrast.result import Firing, Found, Measured, Result, Totals, parts
 from app.web.prompts import Item, plain
 from inference.errors import BadInput
 
+Order = Literal["halves", "p", "ranking"]
+"""By the weaker of the two halves; by p-value on all prompts; by the ranking half alone, which is how rows are kept."""
+ORDERS: tuple[Order, ...] = get_args(Order)
 PAGE = 50
 SNIPPET = 220
 """Characters of a prompt that stand beside a feature."""
@@ -54,8 +56,7 @@ class Shown:
     source: str | None = None
     more_on: str | None = None
     significant: bool = False
-    by_p: bool = False
-    """In order of the p-value on all prompts, not of the ranking half."""
+    order: Order = "halves"
     first: int = 0
 
     def query(self, **changed: Any) -> dict[str, str | int | None]:
@@ -64,7 +65,7 @@ class Shown:
             "source": now.source,
             "more_on": now.more_on,
             "significant": 1 if now.significant else None,
-            "order": "p" if now.by_p else None,
+            "order": None if now.order == "halves" else now.order,
             "first": now.first or None,
         }
 
@@ -121,9 +122,10 @@ def parse_shown(fields: Mapping[str, str]) -> Shown:
     more_on = fields.get("more_on", "").strip() or None
     if more_on not in (None, "a", "b"):
         raise BadInput(f"more_on={str(more_on)[:40]!r} is no set; write a or b.")
-    order = fields.get("order", "").strip()
-    if order not in ("", "p"):
-        raise BadInput(f"order={order[:40]!r} is no order of features; write p, or leave it out.")
+    written = fields.get("order", "").strip() or "halves"
+    order = next((one for one in ORDERS if one == written), None)
+    if order is None:
+        raise BadInput(f"order={written[:40]!r} is no order of features; write one of {', '.join(ORDERS)}.")
     first = fields.get("first", "").strip() or "0"
     if not (first.isascii() and first.isdigit() and len(first) < 7):
         raise BadInput(f"first={first[:40]!r} is no number of a row; write a whole number from 0 upwards.")
@@ -131,23 +133,29 @@ def parse_shown(fields: Mapping[str, str]) -> Shown:
         source=fields.get("source", "").strip() or None,
         more_on=more_on,
         significant=fields.get("significant", "") not in ("", "0"),
-        by_p=order == "p",
+        order=order,
         first=int(first),
     )
 
 
 def fitting(result: Result, shown: Shown) -> list[tuple[int, Found]]:
-    """Kept features that fit, with their rank."""
-    found = [
+    """Kept features that fit, in order, with the rank that each has among all that are kept."""
+    return [
         (rank, row)
-        for rank, row in enumerate(result.rows, 1)
+        for rank, row in enumerate(_ordered(result.rows, shown.order), 1)
         if (shown.source is None or row.source == shown.source)
         and (shown.more_on is None or row.more_on_a == (shown.more_on == "a"))
         and (not shown.significant or row.q <= 0.05)
     ]
-    if shown.by_p:
-        found.sort(key=lambda one: (one[1].p, -abs(math.inf if one[1].effect is None else one[1].effect)))
-    return found
+
+
+def _ordered(rows: Sequence[Found], order: Order) -> Sequence[Found]:
+    match order:
+        case "halves":
+            return sorted(rows, key=lambda row: (-row.weaker, row.p, -row.size))
+        case "p":
+            return sorted(rows, key=lambda row: (row.p, -row.size))
+    return rows
 
 
 def outcome(

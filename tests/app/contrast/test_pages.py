@@ -44,6 +44,7 @@ async def test_a_form_leads_to_a_saved_view_that_computes_nothing(
     assert data["asked"]["a"] == body["a"]
     assert data["outcome"]["provenance"]["checkpoint"] == "5e" * 32
     text = Parsed(page.text).text
+    assert "The order is that of the weaker of a feature's two AUCs" in text
     assert "sorry ones" in text
     assert "seed 3" in text
     assert best["label"] in text
@@ -88,10 +89,16 @@ async def test_files_stand_in_for_what_is_pasted(world: World, engine: Planted, 
         data = (await browser.get(f"{sent.headers['Location']}.json")).json()
         wrong = await browser.post(CONTRAST, data={}, files={"file_a": ("a.exe", b"x")})
         latin = await browser.post(CONTRAST, data={}, files={"file_a": ("a.txt", "Köln".encode("latin-1"))})
+        wide = await browser.post(CONTRAST, data={"a": "kept"}, files={"file_b": ("b.txt", "Köln".encode("utf-16-le"))})
+        zeros = await browser.post(CONTRAST, data={"a": "x"}, files={"file_b": ("b.csv", bytes(8))})
     assert (data["asked"]["a"], data["asked"]["b"]) == (body["a"], body["b"])
     assert wrong.status_code == latin.status_code == 400
     assert "These endings can: .txt, .jsonl" in Parsed(wrong.text).text
-    assert "not UTF-8" in Parsed(latin.text).text
+    assert "The file 'a.txt' for set A is not UTF-8" in Parsed(latin.text).text
+    assert wide.status_code == zeros.status_code == 400
+    assert "The file 'b.txt' for set B is not UTF-8" in Parsed(wide.text).text
+    assert ">kept</textarea>" in wide.text
+    assert "The file 'b.csv' for set B holds NUL characters, so it is not UTF-8" in Parsed(zeros.text).text
 
 
 async def test_chosen_sources_alone_are_read_and_a_view_can_be_changed(
@@ -217,8 +224,8 @@ async def test_examples_fill_the_form(engine: Planted) -> None:
         for one in EXAMPLES:
             page = Parsed(browser.get(CONTRAST, params={"example": one.name}).text)
             assert one.a[0].text in page.text
-            assert len(set(one.a)) == len(one.a) >= 10
-            assert len(set(one.b)) == len(one.b) >= 10
+            assert 24 <= len(set(one.a)) == len(one.a) <= 30
+            assert 24 <= len(set(one.b)) == len(one.b) <= 30
     assert [one["name"] for one in told["examples"]] == [one.name for one in EXAMPLES]
 
 
