@@ -34,6 +34,7 @@ from inference.documents import (
 from inference.errors import BadInput, NotFound
 from inference.gemma.text import Turn
 from inference.training.checks import check_source
+from inference.training.packed import PackedText
 from inference.training.stream import BOS, PAD, Passages, TokenSource
 
 __all__ = [
@@ -173,69 +174,6 @@ class TokenFile:
     def restore(self, state: Mapping[str, Any]) -> None:
         self._held_out, self._time, self._next = state["held_out"], state["time"], state["next"]
         self._shuffle()
-
-
-class PackedText:
-    """Documents tokenised on the way and packed into passages, a BOS before each document."""
-
-    def __init__(self, documents: Documents, *, tokenizer: TextTokenizer, passage_tokens: int) -> None:
-        self._documents, self._tokenizer, self._tokens = documents, tokenizer, passage_tokens
-        self._first: dict[str, Any] = {"place": documents.start, "carry": []}
-        self._place: list[int] = documents.start
-        self._carry: list[int] = []
-        self._texts = documents.after(self._place)
-
-    def held_out(self, passages: int) -> Passages:
-        try:
-            found = self._pack(passages, again=False)
-        except StopIteration:
-            raise BadInput(
-                f"The text ends before {passages} passages of {self._tokens} tokens could be held out. "
-                "Give more text, or fewer held-out tokens."
-            ) from None
-        self._first = {"place": self._place, "carry": []}
-        self._carry = []
-        return found
-
-    def take(self, passages: int) -> Passages:
-        return self._pack(passages, again=True)
-
-    def _pack(self, passages: int, *, again: bool) -> Passages:
-        need = self._tokens - 1
-        rows = []
-        for _ in range(passages):
-            while len(self._carry) <= need:
-                self._carry.extend(self._more(again=again))
-            if self._carry[0] == BOS:
-                del self._carry[0]
-            rows.append([BOS, *self._carry[:need]])
-            del self._carry[:need]
-        return np.array(rows, dtype=np.int64)
-
-    def _more(self, *, again: bool) -> list[int]:
-        began_again = False
-        while True:
-            following = next(self._texts, None)
-            if following is None:
-                if not again:
-                    raise StopIteration
-                if began_again:
-                    raise BadInput("The source has no text, or none beyond what is held out. Give more text.")
-                began_again = True
-                self._place = self._first["place"]
-                self._texts = self._documents.after(self._place)
-                continue
-            text, begins, self._place = following
-            if text:
-                ids = self._tokenizer.encode(text)
-                return ids if begins else ids[1:]
-
-    def state(self) -> dict[str, Any]:
-        return {"place": self._place, "carry": list(self._carry), "first": self._first}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self._place, self._carry, self._first = list(state["place"]), list(state["carry"]), state["first"]
-        self._texts = self._documents.after(self._place)
 
 
 class Chats:

@@ -136,6 +136,28 @@ def test_text_begins_again_behind_what_is_held_out(tmp_path: Path) -> None:
     assert set(letters(source.take(10))) == set("|hijk")
 
 
+def test_a_text_of_one_piece_gives_what_is_not_held_out_again_and_again(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("abcdefghijklmnop")
+    source = opened("text", tmp_path / "a.txt")
+    assert letters(source.held_out(1)) == "|abcde"
+    assert letters(source.take(2)) == "|fghij|klmno"
+    state = json.loads(json.dumps(source.state()))
+    following = source.take(7)
+    assert set(letters(following)) == set("|fghijklmnop")
+    again = opened("text", tmp_path / "a.txt")
+    again.restore(state)
+    assert np.array_equal(again.take(7), following)
+
+
+def test_what_a_held_out_piece_leaves_over_is_used_where_less_follows(tmp_path: Path) -> None:
+    rows = [{"text": "abcdefghijkl"}, {"text": "mno"}, {"text": "pqrstuvwxyz"}]
+    for most, first in ((1, "|fghij"), (2, "|fghij"), (3, "|mno|p")):
+        (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows[:most])))
+        source = opened("jsonl", tmp_path / "a.jsonl")
+        source.held_out(1)
+        assert letters(source.take(1)) == first
+
+
 @pytest.mark.parametrize(
     ("name", "content", "kind", "sentence"),
     [
@@ -220,8 +242,16 @@ def test_text_that_the_model_wrote_is_a_source(tiny_gemma: Gemma, tmp_path: Path
 
 def test_too_little_text_to_hold_out_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("abc")
-    with pytest.raises(BadInput, match="ends before 4 passages"):
+    with pytest.raises(
+        BadInput, match="has 4 tokens, and 30 are needed: 4 passages of 6 would be held out, and at least one"
+    ):
         opened("text", tmp_path / "a.txt").held_out(4)
+    (tmp_path / "a.txt").write_text("abcdefghi")
+    with pytest.raises(BadInput, match="has 10 tokens, and 12 are needed"):
+        opened("text", tmp_path / "a.txt").held_out(1)
+    (tmp_path / "a.jsonl").write_text('{"text": "abcdef"}\n{"text": "g"}\n')
+    with pytest.raises(BadInput, match="has 9 tokens, and 12 are needed"):
+        opened("jsonl", tmp_path / "a.jsonl").held_out(1)
     np.save(tmp_path / "a.npy", np.arange(10))
     with pytest.raises(BadInput, match="would be held out"):
         opened("tokens", tmp_path / "a.npy").held_out(4)
