@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from app.features import drawing, queries
+from app.features import drawing, queries, tables
 from app.features.handing_on import shared_feature
 from app.features.reading import read_feature
 from app.features.trying import Loading, try_text
@@ -28,6 +28,7 @@ from app.web.forms import text_fields
 from app.web.house import house_of
 from app.web.patience import Gone, while_waited_for
 from app.web.sources import known_model
+from app.web.tables import Table
 from inference.engine.protocol import EngineError
 from inference.errors import BadInput, GemlensError
 
@@ -52,10 +53,24 @@ async def at_random(request: Request, model: str, source: str) -> Response:
 
 @router.get("/{model}/{source}/{index}.json")
 async def data(request: Request, model: str, source: str, index: str) -> Response:
-    async with database_of(request).reading() as session:
-        found, number = await _asked(session, model, source, index)
-        view = await read_feature(session, found, number, context=_context(request.query_params))
+    view = await _read(request, model, source, index)
     return Response(msgspec.json.encode(view), media_type="application/json", headers={"Cache-Control": "no-cache"})
+
+
+@router.get("/{model}/{source}/{index}.csv")
+async def examples_as_csv(request: Request, model: str, source: str, index: str) -> Response:
+    return (await _examples(request, model, source, index)).csv()
+
+
+@router.get("/{model}/{source}/{index}.parquet")
+async def examples_as_parquet(request: Request, model: str, source: str, index: str) -> Response:
+    return (await _examples(request, model, source, index)).parquet()
+
+
+async def _examples(request: Request, model: str, source: str, index: str) -> Table:
+    return tables.examples(
+        await _read(request, model, source, index), address(request.scope, model, source, index, suffix=".json")
+    )
 
 
 async def show(request: Request) -> Response:
@@ -105,6 +120,12 @@ async def page(
         return embeds.page(request, "share/feature.html", shown, embed=embed, status=context["status"])
     blocks = ("examples",) if templating.target(request) == "examples" else ("content",)
     return templating.page(request, TEMPLATE, context, blocks=blocks, status=context["status"])
+
+
+async def _read(request: Request, model: str, source: str, index: str) -> FeatureView:
+    async with database_of(request).reading() as session:
+        found, number = await _asked(session, model, source, index)
+        return await read_feature(session, found, number, context=_context(request.query_params))
 
 
 async def _fragment(request: Request, model: str, source: str, index: str, fields: Mapping[str, str]) -> Response:

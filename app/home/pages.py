@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from app.home import models
+from app.home import models, tables
 from app.home.going import is_text
 from app.home.interesting import Interesting, interesting
 from app.home.models import Known
@@ -21,6 +21,7 @@ from app.search.elsewhere import inference_search
 from app.web import templating
 from app.web.addresses import address
 from app.web.house import House, house_of
+from app.web.tables import Table
 from gemmascope.nearest import nearest
 from inference.errors import NotFound
 
@@ -52,6 +53,16 @@ async def home(request: Request) -> Response:
 @router.get("/{model}.json")
 async def model_data(request: Request, model: str) -> Response:
     return _json(await _model(house_of(request), model))
+
+
+@router.get("/{model}.csv")
+async def sources_as_csv(request: Request, model: str) -> Response:
+    return (await _table(request, model)).csv()
+
+
+@router.get("/{model}.parquet")
+async def sources_as_parquet(request: Request, model: str) -> Response:
+    return (await _table(request, model)).parquet()
 
 
 @router.get("/{model}")
@@ -104,6 +115,11 @@ async def _model(house: House, model: str) -> ModelPage:
         for source in sorted(one.installed, key=lambda source: (source.source.layer, source.id))
     )
     return ModelPage(model=one.view, sources=lines, offers=offers(model), version=version("gemlens"))
+
+
+async def _table(request: Request, model: str) -> Table:
+    view = await _model(house_of(request), model)
+    return tables.sources(view, address(request.scope, model, suffix=".json"))
 
 
 def _leads_to(request: Request, house: House, written: str) -> str:

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from app.shelves.view import Entry
 from app.store.shelves import MOST, List, Named
 from inference.errors import BadInput
 
-COLUMNS = ("model", "source", "index", "note")
 NAMES = {
     "model": ("model", "modelId", "model_id"),
     "source": ("source", "layer", "sourceId", "source_id"),
@@ -81,19 +79,6 @@ def as_json(of: List, features: Iterable[Named]) -> bytes:
         ],
     }
     return json.dumps(told, ensure_ascii=False, indent=1).encode() + b"\n"
-
-
-def as_csv(entries: Iterable[Entry]) -> bytes:
-    """Notes and names, and what is known of each feature now."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow((*COLUMNS, "title", "density", "peak", "missing"))
-    for one in entries:
-        writer.writerow(
-            (one.model, one.source, one.index, one.note, one.title or "", _number(one.density), _number(one.peak),
-             one.gone)
-        )  # fmt: skip
-    return file.getvalue().encode()
 
 
 def read(text: str, *, title: str = "") -> Given:
@@ -182,10 +167,6 @@ def _text(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**12:
         return str(value)
     raise BadInput(f"{str(value)[:60]!r} stands where a text belongs.")
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
 
 
 def names_of(items: Sequence[Any]) -> list[Named]:

@@ -113,17 +113,6 @@ async def as_json(request: Request, list_id: str, page: str = "") -> Response:
     return _json(view)
 
 
-@router.get("/lists/{list_id}.csv")
-async def as_csv(request: Request, list_id: str) -> Response:
-    """The whole list, with what is known of each feature."""
-    who = principal.current(request)
-    async with database_of(request).session() as session:
-        found = await shelves.find(session, who, list_id)
-        items = await shelves.items(session, who, found)
-        entries = await reading.entries(session, items, examples=False)
-    return _file(files.as_csv(entries), f"{list_id}.csv", "text/csv; charset=utf-8")
-
-
 @router.get("/lists/{list_id}/export.json")
 async def export(request: Request, list_id: str) -> Response:
     """The whole list, to be imported elsewhere."""

@@ -10,6 +10,7 @@ from inference.engine import protocol as p
 from tests.app.world import DEAD, HOSTILE, MODEL, WIDTH, World
 from tests.fake_engine import FakeEngine
 from tests.pages import HTMX, Parsed
+from tests.tables import both
 
 SOURCE = "9-starter-res-64"
 PAGE = f"/{MODEL}/{SOURCE}"
@@ -197,3 +198,18 @@ async def test_plots_are_laid_out_by_a_job_that_a_visit_from_here_starts_once(wo
         assert any(low <= row.peak * 1.000001 and row.peak <= high * 1.000001 for low, high, _ in waiting["peaks"])
     assert "'unsafe-inline'" in page.headers["content-security-policy"]
     assert "script-src 'self';" in page.headers["content-security-policy"]
+
+
+async def test_examples_are_a_table(world: World) -> None:
+    """Against what was packed."""
+    given = world.given[SOURCE][6].bands
+    async with world.client() as client:
+        rows, table = await both(client, f"{PAGE}/6")
+        view = (await client.get(f"{PAGE}/6.json")).json()
+        assert (await client.get(f"{PAGE}/{WIDTH}.csv")).status_code == 404
+    packed = {(place, example.passage): example.peak for place, band in enumerate(given) for example in band.packed}
+    for exact in table.to_pylist():
+        assert exact["peak"] == pytest.approx(packed[exact["band"], exact["passage"]])
+    assert sum(exact["times"] for exact in table.to_pylist()) == len(packed)
+    assert [row["text"] for row in rows] == [one["text"] for band in view["bands"] for one in band["examples"]]
+    assert table.schema.metadata[b"cite"].decode() == view["cite"]

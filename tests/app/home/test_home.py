@@ -15,6 +15,7 @@ from tests.app.catalogue.test_quality import measured
 from tests.app.world import HOSTILE, MODEL, SOURCES, World
 from tests.fake_engine import FakeEngine
 from tests.pages import Parsed
+from tests.tables import both
 
 
 async def test_home_has_the_box_a_map_of_every_model_and_features_that_exist(world: World) -> None:
@@ -208,3 +209,24 @@ def test_sources_are_spread_from_first_to_last() -> None:
     assert spread(range(100), 12)[0] == 0
     assert spread(range(100), 12)[-1] == 99
     assert len(set(spread(range(100), 12))) == 12
+
+
+async def test_the_sources_of_a_model_are_a_table_with_their_quality(world: World) -> None:
+    async with world.database.session() as session:
+        await quality.add(session, MODEL, SOURCES[0][0], measured())
+    async with world.client() as browser:
+        told = (await browser.get(f"/{MODEL}.json")).json()
+        rows, table = await both(browser, f"/{MODEL}")
+        assert (await browser.get("/gemma-3-271m.csv")).status_code == 404
+    assert table["source"].to_pylist() == [row["source"] for row in rows] == [one["source"] for one in told["sources"]]
+    assert set(table["source"].to_pylist()) == {name for name, _, _ in SOURCES}
+    for row, exact, one in zip(rows, table.to_pylist(), told["sources"], strict=True):
+        assert (exact["layer"], exact["width"], exact["site"]) == (one["layer"], one["width"], one["site"])
+        card = one["quality"]
+        if card is None:
+            assert (row["fvu"], exact["fvu"], exact["checkpoint"]) == ("", None, None)
+        else:
+            assert float(row["fvu"]) == exact["fvu"] == card["qualities"][0]["fvu"]["value"]
+            assert exact["recovered_error"] == card["qualities"][0]["recovered"]["error"]
+            assert exact["checkpoint"] == card["checkpoint"]
+    assert table.schema.metadata[b"model"].decode() == MODEL

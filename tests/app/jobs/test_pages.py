@@ -1,6 +1,7 @@
 """`/jobs` and `/jobs.json`: what is shown of each state, and that buttons do what they say."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.app.jobs.conftest import Working, ended, row, until
 from tests.app.jobs.kinds import noted
+from tests.tables import both
 
 
 @pytest.fixture
@@ -150,3 +152,18 @@ def test_of_many_sources_a_few_are_named() -> None:
     assert about({"order": {"sources": list("abcdef"), "model": "m"}}) == "a, b, c, d and 2 more of m"
     assert about({"model": "m", "source": "s"}) == "s of m"
     assert about({"code": "x"}) == ""
+
+
+async def test_jobs_are_a_table_that_does_not_end_with_a_page(
+    client: httpx2.AsyncClient, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.jobs.api.PAGE", 2)
+    for model in ("gemma-3-270m", "gemma-3-1b", "gemma-3-4b"):
+        await enqueue(database, "first_source", model=model)
+    newest = (await client.get("/jobs.json")).json()
+    assert len(newest["jobs"]) == 2
+    rows, table = await both(client, "/jobs")
+    assert table["about"].to_pylist() == ["of gemma-3-4b", "of gemma-3-1b", "of gemma-3-270m"]
+    for written, job in zip(rows[:2], newest["jobs"], strict=True):
+        assert (int(written["id"]), written["state"], written["ended"]) == (job["id"], job["state"], "")
+        assert datetime.fromisoformat(written["queued"]) == datetime.fromisoformat(job["queued"])

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from tests.app.shelves.conftest import HOSTILE, MODEL, SOURCE, House
 from tests.pages import Parsed
+from tests.tables import both
 
 NAME = f"{MODEL}/{SOURCE}"
 
@@ -233,3 +234,22 @@ async def test_others_see_a_list_and_no_way_to_change_it(house: House) -> None:
     assert told["id"] in (await bob.get("/lists.json")).text
     assert (await ada.post(here, data={"visibility": "private"})).status_code == 303
     assert (await bob.get(here)).status_code == 404
+
+
+async def test_lists_and_the_features_of_one_are_tables(house: House) -> None:
+    here = await made(house, 3, 1, title='with "marks", and a comma')
+    await post(house, f"{here}/add", features=f"gemma-3-4b/9-elsewhere/7 {HOSTILE}")
+    told = await view(house, here)
+    rows, table = await both(house.client, here)
+    assert [row["index"] for row in rows] == ["3", "1", "7"]
+    for exact, entry in zip(table.to_pylist(), told["entries"], strict=True):
+        assert (exact["note"], exact["title"], exact["density"]) == (entry["note"], entry["title"], entry["density"])
+        assert exact["missing"] == entry["gone"]
+    assert table.schema.metadata[b"name"].decode() == told["title"]
+    lists = (await house.client.get("/lists.json")).json()["lists"]
+    rows, table = await both(house.client, "/lists")
+    assert [row["title"] for row in rows] == [one["title"] for one in lists]
+    assert list(zip(table["id"].to_pylist(), table["features"].to_pylist(), strict=True)) == [
+        (one["id"], one["features"]) for one in lists
+    ]
+    assert (await house.client.get("/lists/nothing.parquet")).status_code == 404
