@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from app.web.tokens import glyphs
 
-_QUOTED = re.compile("“[^”]*”")
+_QUOTED = re.compile("“([^”]*)”")
 _TURNS = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]")
 """The blocks of scripts that run from right to left."""
 
@@ -24,7 +24,7 @@ def label(text: str, classes: str = "") -> Markup:
     if not _TURNS.search(shown):
         return Markup(f"{opened}>{escape(shown)}</bdi>")
     direction = _direction(_QUOTED.sub("", shown))
-    isolated = _QUOTED.sub(lambda quoted: f"<bdi>{quoted[0]}</bdi>", escape(shown, quote=False))
+    isolated = _QUOTED.sub(lambda quoted: f"“<bdi>{quoted[1]}</bdi>”", escape(shown, quote=False))
     return Markup(f'{opened} dir="{direction}">{isolated}</bdi>')
 
 

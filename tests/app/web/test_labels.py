@@ -28,7 +28,7 @@ def test_direction_is_that_of_its_own_words(text: str, direction: str) -> None:
 
 
 def test_quoted_tokens_are_isolated() -> None:
-    assert label("“تم”, “.”") == '<bdi dir="ltr"><bdi>“تم”</bdi>, <bdi>“.”</bdi></bdi>'
+    assert label("“تم”, “.”") == '<bdi dir="ltr">“<bdi>تم</bdi>”, “<bdi>.</bdi>”</bdi>'
 
 
 def test_controls_are_shown() -> None:
