@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from inference.documents import decoded
+from inference.documents import decoded, reading_parquet
 from inference.errors import BadInput
 
 MESSAGES = "messages"
@@ -77,7 +77,7 @@ class InParquet:
         for index in range(first, len(self._files)):
             path = self._files[index]()
             row = 0
-            with parquet.ParquetFile(path) as file:
+            with reading_parquet(path), parquet.ParquetFile(path) as file:
                 for batch in file.iter_batches(batch_size=256, columns=[MESSAGES]):
                     if row + len(batch) <= done:
                         row += len(batch)
@@ -113,10 +113,8 @@ def lines_hold_messages(path: Path, column: str) -> bool:
 def parquet_holds_messages(path: Path, column: str) -> bool:
     import pyarrow.parquet as parquet
 
-    try:
+    with reading_parquet(path):
         names = parquet.read_schema(path).names
-    except Exception as error:
-        raise BadInput(f"{path} could not be read as Parquet: {error}") from error
     return MESSAGES in names and column not in names
 
 

@@ -5,6 +5,7 @@ Every reader can say where it is in plain JSON values and go on from there, so t
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -93,10 +94,8 @@ class ParquetRows:
         number, first = place
         for index in range(number, len(self._files)):
             path = self._files[index]()
-            try:
+            with reading_parquet(path):
                 file = parquet.ParquetFile(path)
-            except Exception as error:
-                raise BadInput(f"{path} could not be read as Parquet: {error}") from error
             if self._column not in file.schema_arrow.names:
                 raise BadInput(
                     f"{path} has no column {self._column!r}. Its columns are {', '.join(file.schema_arrow.names)}."
@@ -107,7 +106,9 @@ class ParquetRows:
                 if row + rows <= first:
                     row += rows
                     continue
-                for value in file.read_row_group(group, columns=[self._column]).column(0).to_pylist():
+                with reading_parquet(path):
+                    values = file.read_row_group(group, columns=[self._column]).column(0).to_pylist()
+                for value in values:
                     row += 1
                     if row > first and value:
                         if not isinstance(value, str):
@@ -116,6 +117,17 @@ class ParquetRows:
                             )
                         yield value, True, [index, row]
             first = 0
+
+
+@contextmanager
+def reading_parquet(path: Path) -> Iterator[None]:
+    """Damage that is found within is told with the file's name."""
+    import pyarrow
+
+    try:
+        yield
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise BadInput(f"{path} could not be read as Parquet: {str(error).rstrip('.')}.") from error
 
 
 def column_of(row: Any, column: str, path: Path) -> str:

@@ -4,6 +4,7 @@ The same rows give the same bytes: order is by index, numbers are the shortest t
 A folder appears under its name only when it is whole.
 """
 
+import errno
 import hashlib
 import shutil
 import zlib
@@ -19,10 +20,13 @@ from app.db.database import Database
 from app.exchange import neuronpedia_out, own, queries, records, tables
 from app.exchange.manifest import MANIFEST, Manifest, Written, manifest_of
 from app.store.sources import HarvestRow, SourceRow, needs_harvest
-from inference.errors import BadInput
+from inference.errors import BadInput, Unavailable
 
 FORMATS = ("neuronpedia", "jsonl", "csv", "parquet")
 STREAMED = {"jsonl": "features.jsonl.gz", "csv": "features.csv", "parquet": "features.parquet"}
+MARK = ".gemlens-export"
+"""Lies in a folder until the export in it is whole: what has it may be removed."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
 GZIP_LEVEL = 5
 ROW_GROUP = 1024
 Tell = Callable[[str], None]
@@ -82,8 +86,20 @@ STREAMS: dict[str, Callable[[Database, SourceRow], AsyncIterator[bytes]]] = {
 
 
 async def write(database: Database, source: SourceRow, folder: Path, *, form: str, tell: Tell) -> Manifest:
-    """The export as a new folder, its checksums in the manifest."""
+    """The export as a new folder, its checksums in the manifest. Raises, and leaves nothing, where it cannot be
+    written."""
     told = await manifest(database, source, form)
+    try:
+        return await _written(database, source, folder, told, form=form, tell=tell)
+    except OSError as error:
+        if error.errno in FULL:
+            raise Unavailable(f"The disk is full. Make room where {folder} is to be, and export again.") from None
+        raise BadInput(f"{folder} cannot be written: {error.strerror}. Name a folder that can be made.") from None
+
+
+async def _written(
+    database: Database, source: SourceRow, folder: Path, told: Manifest, *, form: str, tell: Tell
+) -> Manifest:
     making = _begin(folder)
     try:
         if form == "neuronpedia":
@@ -101,12 +117,17 @@ def _begin(folder: Path) -> Path:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadInput(f"{folder} is there already and not empty. Name another folder for the export.")
     making = folder.with_name(folder.name + ".part")
-    shutil.rmtree(making, ignore_errors=True)
+    if (making / MARK).is_file() and not making.is_symlink():
+        shutil.rmtree(making)
+    elif making.exists() or making.is_symlink():
+        raise BadInput(f"{making} is in the way, and no export left it there. Move it, or name another folder.")
     making.mkdir(parents=True)
+    (making / MARK).touch()
     return making
 
 
 def _finish(making: Path, folder: Path, told: Manifest) -> None:
+    (making / MARK).unlink()
     for path in sorted(path for path in making.rglob("*") if path.is_file()):
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,7 @@
 """The verbs as they are typed: a dry run writes nothing, a kill loses nothing, a bucket is a folder."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from app.db.database import Database
 from app.exchange import giving
 from app.store import sources
 from app.store.vocabulary import put_vocabulary
+from inference.errors import BadInput, Unavailable
 from tests.app.conftest import cloned
 from tests.app.exchange.bucket_standin import serving
 from tests.app.world import MODEL, SOURCES, VOCABULARY, WIDTH, World
@@ -90,6 +92,35 @@ async def test_export_writes_a_folder_once(world: World, database_url: str, tmp_
     again = await asyncio.to_thread(invoke, database_url, tmp_path, *words)
     assert again.exit_code == 1
     assert "is there already and not empty" in again.output
+
+
+async def test_where_nothing_can_be_written_a_sentence_says_so(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.database.session() as session:
+        row = await sources.find(session, MODEL, NAME)
+
+    async def write(folder: Path) -> None:
+        await giving.write(world.database, row, folder, form="csv", tell=lambda _: None)
+
+    with pytest.raises(BadInput, match="/proc/x cannot be written"):
+        await write(Path("/proc/x"))
+    (tmp_path / "out.part").mkdir()
+    (tmp_path / "out.part" / "precious").touch()
+    with pytest.raises(BadInput, match=r"out\.part is in the way"):
+        await write(tmp_path / "out")
+    assert (tmp_path / "out.part" / "precious").exists()
+    (tmp_path / "out.part" / giving.MARK).touch()
+    await write(tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"features.csv", "manifest.json"}
+
+    async def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(giving, "_stream_into", full)
+    with pytest.raises(Unavailable, match="The disk is full"):
+        await write(tmp_path / "other")
+    assert not (tmp_path / "other.part").exists()
 
 
 async def test_killed_anywhere_nothing_half_is_shown_and_it_goes_on(

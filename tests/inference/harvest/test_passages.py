@@ -124,6 +124,17 @@ def test_what_cannot_be_read_is_said(
         passages(tmp_path / name, tokenizer)
 
 
+@pytest.mark.parametrize("column", ["text", "messages"])
+def test_a_parquet_file_that_is_damaged_within_is_named(column: str, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    texts = {"text": ["the model " * 99] * 9, "messages": [[{"role": "user", "content": "the model " * 99}]] * 9}
+    parquet.write_table(pa.table({column: texts[column]}), tmp_path / "a.parquet", compression="gzip")
+    data = bytearray((tmp_path / "a.parquet").read_bytes())
+    data[20:60] = b"\xff" * 40
+    (tmp_path / "a.parquet").write_bytes(data)
+    with pytest.raises(BadInput, match=r"a\.parquet could not be read as Parquet: \S"):
+        passages(tmp_path / "a.parquet", tokenizer)
+
+
 def test_a_corpus_that_is_nowhere_or_of_two_kinds_is_refused(tmp_path: Path, tokenizer: Tokenizer) -> None:
     with pytest.raises(NotFound, match="neither a file or folder nor a dataset"):
         passages("no such thing", tokenizer)
