@@ -30,7 +30,7 @@ def save_state(folder: Path, *, step: int, tensors: Mapping[str, Tensor], record
     target = folder / name
     partial = folder / f".{name}.partial"
     try:
-        with room_for(f"the state of step {step}", folder):
+        with room_for(f"the state of step {step}", folder, kept=last_state(folder) is not None):
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             save_file(
@@ -53,17 +53,25 @@ def save_state(folder: Path, *, step: int, tensors: Mapping[str, Tensor], record
 
 
 @contextmanager
-def room_for(what: str, folder: Path) -> Iterator[None]:
-    """Says it in a sentence when the disk is full while `what` is written below `folder`."""
+def room_for(what: str, folder: Path, *, kept: bool = True) -> Iterator[None]:
+    """Says in a sentence why `what` cannot be written below `folder`: the disk is full, or it is no place for it.
+    `kept` is whether the run has a state to go on from."""
     try:
         yield
     except Exception as error:
-        if not is_disk_full(error):
-            raise
-        raise Unavailable(
-            f"The disk is full: {what} could not be written to {folder}. "
-            "The last whole state is kept; free some space and start again to go on from there."
-        ) from error
+        if is_disk_full(error):
+            way_out = (
+                "The last whole state is kept; free some space and start again to go on from there."
+                if kept
+                else "Free some space and start again."
+            )
+            raise Unavailable(f"The disk is full: {what} could not be written to {folder}. {way_out}") from error
+        if isinstance(error, OSError):
+            raise BadInput(
+                f"{what[:1].upper()}{what[1:]} could not be written to {folder}: {error.strerror or error}. "
+                "Give an output folder that can be written."
+            ) from error
+        raise
 
 
 def is_disk_full(error: Exception) -> bool:
@@ -118,14 +126,14 @@ def check_same_run(
 ) -> None:
     """Notes which run a folder belongs to; refuses a folder of another. `known` reads what an earlier version noted."""
     path = folder / "run.json"
-    if not path.exists():
-        with room_for("which run this is", folder):
+    with room_for("which run this is", folder, kept=False):
+        if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
             write_json(path, identity)
-        return
+            return
     try:
         found = known(json.loads(path.read_text()))
-    except (ValueError, AttributeError, BadInput) as error:
+    except (OSError, ValueError, AttributeError, BadInput) as error:
         raise BadInput(
             f"{path} does not describe a run of this version ({error}). Give another output folder."
         ) from error
@@ -146,7 +154,8 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def append_line(path: Path, value: Mapping[str, Any]) -> None:
-    with room_for("a line of the log", path.parent), path.open("a") as file:
+    kept = last_state(path.parent) is not None
+    with room_for("a line of the log", path.parent, kept=kept), path.open("a") as file:
         file.write(json.dumps(value) + "\n")
 
 

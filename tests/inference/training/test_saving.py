@@ -1,15 +1,18 @@
-"""States of a run that are damaged: an earlier one is taken, with a sentence."""
+"""States of a run that are damaged or cannot be written."""
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from inference.errors import BadInput
-from inference.training.saving import LAST, RECORD, STATE, last_state, load_state, save_state
+from inference.errors import BadInput, Unavailable
+from inference.training import saving
+from inference.training.saving import LAST, RECORD, STATE, check_same_run, last_state, load_state, save_state
 
 CPU = torch.device("cpu")
 
@@ -96,3 +99,25 @@ def test_a_damaged_state_makes_way_when_the_run_has_gone_on(tmp_path: Path) -> N
     cut(tmp_path / "step_000000016")
     saved(tmp_path, 10, 12)
     assert sorted(path.name for path in tmp_path.glob("step_*")) == ["step_000000010", "step_000000012"]
+
+
+def test_a_full_disk_promises_a_state_only_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write = saving.save_file
+    monkeypatch.setattr(saving, "save_file", full)
+    with pytest.raises(Unavailable, match=r"step 8 could not be written to .*\. Free some space and start again\.$"):
+        saved(tmp_path, 8)
+    monkeypatch.setattr(saving, "save_file", write)
+    saved(tmp_path, 8)
+    monkeypatch.setattr(saving, "save_file", full)
+    with pytest.raises(Unavailable, match=r"step 16 .* The last whole state is kept; free some space"):
+        saved(tmp_path, 16)
+
+
+@pytest.mark.parametrize("place", ["file/out", "/proc/foo"])
+def test_an_output_folder_that_cannot_be_made_is_named(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match=r"could not be written to .*(file/out|/proc/foo)/run: .* Give an output folder"):
+        check_same_run(tmp_path / place / "run", {})
