@@ -113,6 +113,9 @@ async def test_a_cell_says_how_good_its_source_is(world: World) -> None:
         ('"The doctor asked the nurse to"', "/search?q=%22The"),
         ("a first line\nand a second", f"/{MODEL}/live?text=a+first+line"),
         ("One sentence. Another one behind it.", f"/{MODEL}/live?text=One+sentence"),
+        ("The doctor said she was ill.", f"/{MODEL}/live?text=The+doctor+said"),
+        ("what makes it refuse?", "/search?q=what+makes"),
+        ("medical professions etc.", "/search?q=medical+professions"),
         ("word " * 400, f"/{MODEL}/live?text=word"),
     ],
 )
