@@ -13,6 +13,8 @@ from gemmascope.models import find_model
 from inference.errors import BadInput, NotFound
 
 PLAN = ("top", "per_band", "batch_passages")
+SHORTEST, LONGEST = 2, 32_767
+"""Tokens of a passage: BOS and one more; what positions of sixteen bits reach."""
 DATASET = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -33,9 +35,11 @@ def order_of(settings: Settings, model: str, sources: tuple[str, ...], **asked: 
         place = str(path.resolve())
     elif not DATASET.fullmatch(place):
         raise NotFound(f"There is no corpus {place!r}: it is neither a file or folder nor a dataset's owner/name.")
-    for name in ("workers", "shard_passages", "passage_tokens", *PLAN):
+    for name in ("workers", "shard_passages", "tokens", *PLAN):
         if asked[name] is not None and asked[name] < 1:
             raise BadInput(f"--{name.replace('_', '-')} is {asked[name]}. Give 1 or more.")
+    if not SHORTEST <= asked["passage_tokens"] <= LONGEST:
+        raise BadInput(f"--passage-tokens is {asked['passage_tokens']}. Give {SHORTEST} to {LONGEST:,}.")
     return Order(
         model=known,
         sources=check_one_model(known, sources),

@@ -6,6 +6,7 @@ by the job where it runs, else by the next worker that looks after the home.
 
 import asyncio
 import json
+import re
 import shutil
 import sys
 import time
@@ -25,6 +26,8 @@ from app.jobs.queue import enqueue, queue_of
 from app.settings import Settings
 from app.store.loading import delete_harvest
 from app.store.sources import SourceRow, beside, find
+from gemmascope.errors import UnknownName
+from gemmascope.models import find_model
 from inference.engine.address import engine_socket
 from inference.errors import BadInput, NotFound
 
@@ -32,6 +35,7 @@ NAME = "harvest"
 COMPUTED = 0.9
 """Of the whole work, where storing begins."""
 REQUEST = "request.json"
+WITH_MODEL = re.compile(r"(?P<model>[^@/]+)[@/](?P<source>.+)")
 
 
 @long_work(NAME)
@@ -146,13 +150,22 @@ async def forget(database: Database, sources: list[SourceRow], folder: Path) -> 
 
 
 def check_one_model(model: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Sources may be named with their model, as in addresses; all must be of one."""
+    """Sources may be named with their model, as `model/source` or `model@source`; all must be of one."""
     kept = []
     for name in names:
-        of, slash, rest = name.partition("/")
-        if slash and of != model:
+        if (found := WITH_MODEL.fullmatch(name)) is None:
+            kept.append(name)
+        elif _id_of(of := found["model"]) == model:
+            kept.append(found["source"])
+        else:
             raise BadInput(
                 f"{name!r} is of {of}, and this harvest is of {model}. A harvest reads one model: run one for each."
             )
-        kept.append(rest if slash else name)
     return tuple(dict.fromkeys(kept))
+
+
+def _id_of(model: str) -> str:
+    try:
+        return find_model(model).id
+    except UnknownName:
+        return model

@@ -286,6 +286,11 @@ def wait_for(place: Place, statement: str) -> None:
     [
         (("1-tiny-nothing",), (), "has no source '1-tiny-nothing' here."),
         (("gemma-3-1b/5-x",), (), "A harvest reads one model"),
+        (("gemma-3-1b@5-x",), (), "'gemma-3-1b@5-x' is of gemma-3-1b, and this harvest is of gemma-3-270m"),
+        ((f"{MODEL}@1-tiny-nothing",), (), "has no source '1-tiny-nothing' here."),
+        (None, ("--detach", "--tokens", "-5"), "--tokens is -5. Give 1 or more."),
+        (None, ("--detach", "--passage-tokens", "1"), "--passage-tokens is 1. Give 2 to 32,767."),
+        (None, ("--detach", "--passage-tokens", "40000"), "--passage-tokens is 40000. Give 2 to 32,767."),
         (None, ("--corpus", "/nowhere/at-all.txt"), "There is no corpus '/nowhere/at-all.txt'"),
         (None, ("--workers", "0"), "--workers is 0"),
         (None, ("--engine", "ray"), "pip install"),
