@@ -3,13 +3,12 @@
 Like documents they can be read from a place on, so that what was stopped goes on there.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from inference.documents import decoded, reading_parquet
+from inference.documents import line_at, parsed, reading_parquet
 from inference.errors import BadInput
 
 MESSAGES = "messages"
@@ -90,23 +89,25 @@ class InParquet:
             done = 0
 
 
-def in_lines(files: Sequence[Path]) -> Iterator[list[Said]]:
+def in_lines(files: Sequence[Path]) -> Iterator[Conversation]:
     lines = InLines(files)
-    return (each.turns for each in lines.after(lines.start))
+    return lines.after(lines.start)
 
 
-def in_parquet(files: Sequence[Callable[[], Path]]) -> Iterator[list[Said]]:
+def in_parquet(files: Sequence[Callable[[], Path]]) -> Iterator[Conversation]:
     rows = InParquet(files)
-    return (each.turns for each in rows.after(rows.start))
+    return rows.after(rows.start)
 
 
 def lines_hold_messages(path: Path, column: str) -> bool:
     """Whether the first row has messages and no text."""
+    at = 0
     with path.open("rb") as file:
         for line in file:
             if line.strip():
-                row = row_of(line, path, 0)
+                row = row_of(line, path, at)
                 return MESSAGES in row and column not in row
+            at += len(line)
     return False
 
 
@@ -119,12 +120,9 @@ def parquet_holds_messages(path: Path, column: str) -> bool:
 
 
 def row_of(line: bytes, path: Path, at: int) -> dict[str, Any]:
-    try:
-        row = json.loads(decoded(line, path, at))
-    except json.JSONDecodeError as error:
-        raise BadInput(f"{path} has a line at byte {at} that is not JSON: {error}.") from error
+    row = parsed(line, path, at)
     if not isinstance(row, dict):
-        raise BadInput(f"{path} has a line at byte {at} that is {type(row).__name__}, and an object is expected.")
+        raise BadInput(f"In {line_at(path, at)} there is {type(row).__name__}, and an object is expected.")
     return row
 
 

@@ -12,12 +12,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.errors import BadInput, NotFound
+from inference.errors import BadInput, NotFound, Unavailable
+from inference.gemma.text import check_text
 
 _CHUNK_BYTES = 65_536
 
 TEXT_ENDINGS = (".txt", ".md", "")
 LINES_ENDINGS = (".jsonl", ".json", ".ndjson")
+_ABOUT = ("readme", "license", "licence", "notice", "citation", "changelog", "dataset_infos", "dataset_dict")
+"""Names of files that lie beside a dataset's data."""
 
 
 class TextTokenizer(Protocol):
@@ -74,11 +77,8 @@ class JsonLines:
             offset = 0
 
     def _text(self, line: bytes, path: Path, at: int) -> str:
-        try:
-            row = json.loads(decoded(line, path, at))
-        except json.JSONDecodeError as error:
-            raise BadInput(f"{path} has a line at byte {at} that is not JSON: {error}.") from error
-        return column_of(row, self._column, path)
+        text = column_of(parsed(line, path, at), self._column, path, at)
+        return text and readable(text, path, at)
 
 
 class ParquetRows:
@@ -115,7 +115,7 @@ class ParquetRows:
                             raise BadInput(
                                 f"{path} has no text under {self._column!r} in row {row}, but {type(value).__name__}."
                             )
-                        yield value, True, [index, row]
+                        yield readable(value, path, row=row), True, [index, row]
             first = 0
 
 
@@ -130,11 +130,43 @@ def reading_parquet(path: Path) -> Iterator[None]:
         raise BadInput(f"{path} could not be read as Parquet: {str(error).rstrip('.')}.") from error
 
 
-def column_of(row: Any, column: str, path: Path) -> str:
-    if not isinstance(row, dict) or not isinstance(row.get(column), str):
-        keys = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
-        raise BadInput(f"A line of {path} has no text under {column!r}. It has: {keys}.")
-    return str(row[column])
+def line_at(path: Path, at: int) -> str:
+    """The line that begins at a byte, as sentences name it."""
+    before = 0
+    with path.open("rb") as file:
+        while at > 0 and (piece := file.read(min(at, _CHUNK_BYTES))):
+            before, at = before + piece.count(b"\n"), at - len(piece)
+    return f"line {before + 1} of {path}"
+
+
+def parsed(line: bytes, path: Path, at: int) -> Any:
+    """A line of JSON."""
+    try:
+        return json.loads(decoded(line, path, at))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BadInput(f"In {line_at(path, at)} there is something at byte {at} that is not JSON: {error}.") from error
+
+
+def column_of(row: Any, column: str, path: Path, at: int) -> str:
+    """The text of a row that begins at a byte of a file."""
+    if isinstance(row, dict) and isinstance(row.get(column), str):
+        return str(row[column])
+    where = f"In {line_at(path, at)} there is no text under {column!r}"
+    if not isinstance(row, dict):
+        raise BadInput(f"{where}: it is {type(row).__name__}, and an object is expected.")
+    if column in row:
+        raise BadInput(f"{where}, but {'null' if row[column] is None else type(row[column]).__name__}.")
+    raise BadInput(f"{where}. It has: {', '.join(row) or 'nothing'}.")
+
+
+def readable(text: str, path: Path, at: int = 0, *, row: int | None = None) -> str:
+    """The text, where a model can read it. It is of a row, or else of the line that begins at a byte."""
+    try:
+        check_text(text)
+    except BadInput as error:
+        where = line_at(path, at) if row is None else f"row {row} of {path}"
+        raise BadInput(f"In {where}: {error}") from None
+    return text
 
 
 def decoded(raw: bytes, path: Path, at: int) -> str:
@@ -156,8 +188,10 @@ def local_files(files: list[Path]) -> list[Callable[[], Path]]:
     return [fetch(path) for path in files]
 
 
-def hub_parquet(repo: str, revision: Any = None) -> list[Callable[[], Path]]:
+def hub_parquet(repo: str, revision: Any = None, *, offline: bool = False) -> list[Callable[[], Path]]:
     """The Parquet files of a dataset on the Hugging Face hub, fetched one by one."""
+    if offline:
+        raise Unavailable(f"Offline, the dataset {repo!r} is not fetched. Name a file or folder on this disk.")
     from huggingface_hub import HfApi, hf_hub_download
 
     def fetch(name: str, at: str | None) -> Callable[[], Path]:
@@ -173,11 +207,24 @@ def hub_parquet(repo: str, revision: Any = None) -> list[Callable[[], Path]]:
     raise NotFound(f"The dataset {repo!r} has no Parquet files.")
 
 
-def files_under(path: Path, endings: tuple[str, ...]) -> list[Path]:
-    """The file itself, or those of a folder by name."""
+def data_files(path: Path) -> list[Path]:
+    """The file itself, or those of a folder by name: without hidden ones, and without those that only say what a
+    dataset is, unless there are no others."""
     if path.is_file():
         return [path]
-    found = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix in endings)
+    found = sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
+    )
+    return [file for file in found if file.stem.lower() not in _ABOUT] or found
+
+
+def files_under(path: Path, endings: tuple[str, ...]) -> list[Path]:
+    """The file itself, or those of a folder's data files that end so, however it is spelt."""
+    if path.is_file():
+        return [path]
+    found = [file for file in data_files(path) if file.suffix.lower() in endings]
     if not found:
         raise NotFound(f"There are no files ending in {', '.join(filter(None, endings))} in {path}.")
     return found

@@ -83,6 +83,7 @@ def _harvest(folder: Path, asked: Asked, tell: Tell, turn: Turn) -> dict[str, An
         home=Path(asked.home),
         tokenizer=Tokenizer.from_folder(checkpoint.folder),
         tokenizer_json=tokenizer_json,
+        offline=asked.offline,
     )
     shares = Shares()
     plan = plan_for(corpus.tokens, **asked.plan)

@@ -21,8 +21,11 @@ from inference.harvest.passages import read_passages
 CORPORA = "corpora"
 
 
-def gathered(asked: AskedCorpus, *, home: Path, tokenizer: Tokenizer, tokenizer_json: Path) -> Corpus:
-    """The corpus, opened. Bad input raises `BadInput` before anything is kept."""
+def gathered(
+    asked: AskedCorpus, *, home: Path, tokenizer: Tokenizer, tokenizer_json: Path, offline: bool = False
+) -> Corpus:
+    """The corpus, opened. Bad input raises `BadInput` before anything is kept. Offline, one of the hub is had only
+    where it was gathered before."""
     sha256 = FileHashes(home / "checkpoints" / "hashes.json").sha256(tokenizer_json)
     about = {
         "place": asked.place,
@@ -45,6 +48,7 @@ def gathered(asked: AskedCorpus, *, home: Path, tokenizer: Tokenizer, tokenizer_
         passage_tokens=asked.passage_tokens,
         column=asked.column,
         revision=asked.revision,
+        offline=offline,
     )
     return write_corpus(folder, up_to(passages, asked.tokens), vocabulary=tokenizer.vocabulary, about=about)
 

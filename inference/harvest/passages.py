@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from inference.conversations import in_lines, in_parquet, lines_hold_messages, parquet_holds_messages
+from inference.conversations import Conversation, in_lines, in_parquet, lines_hold_messages, parquet_holds_messages
 from inference.documents import (
     LINES_ENDINGS,
     TEXT_ENDINGS,
@@ -18,6 +18,7 @@ from inference.documents import (
     JsonLines,
     ParquetRows,
     TextFiles,
+    data_files,
     files_under,
     hub_parquet,
     local_files,
@@ -51,15 +52,17 @@ def read_passages(
     passage_tokens: int,
     column: str = "text",
     revision: str | None = None,
+    offline: bool = False,
 ) -> Iterator[list[int]]:
-    """The passages of a file or folder of text, JSONL, Parquet or token ids (.npy), or of a dataset on the hub."""
+    """The passages of a file or folder of text, JSONL, Parquet or token ids (.npy), or of a dataset on the hub, which is not asked
+    for `offline`."""
     if passage_tokens < 2:
         raise BadInput(f"A passage of {passage_tokens} tokens has no room beside BOS. Give at least 2.")
     path = Path(place).expanduser()
     if not path.exists():
         if not _DATASET.fullmatch(place):
             raise NotFound(f"There is no corpus {place!r}: it is neither a file or folder nor a dataset's owner/name.")
-        return _of_parquet(hub_parquet(place, revision), tokenizer, passage_tokens, column)
+        return _of_parquet(hub_parquet(place, revision, offline=offline), tokenizer, passage_tokens, column)
     kind = _kind(path)
     files = files_under(path, _ENDINGS[kind])
     if kind == "tokens":
@@ -74,8 +77,7 @@ def read_passages(
 
 
 def _kind(path: Path) -> str:
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    kinds = {kind for file in files for kind, endings in _ENDINGS.items() if file.suffix.lower() in endings}
+    kinds = {kind for file in data_files(path) for kind, endings in _ENDINGS.items() if file.suffix.lower() in endings}
     if path.is_file() and not kinds:
         return "text"
     if len(kinds) != 1:
@@ -105,10 +107,13 @@ def _tail(ids: list[int], tokenizer: PassageTokenizer, *, whole: bool) -> Iterat
 
 
 def _of_conversations(
-    conversations: Iterator[Sequence[Turn]], tokenizer: PassageTokenizer, passage_tokens: int
+    conversations: Iterator[Conversation], tokenizer: PassageTokenizer, passage_tokens: int
 ) -> Iterator[list[int]]:
-    for turns in conversations:
-        yield tokenizer.encode_turns(turns, generation_prompt=False)[:passage_tokens]
+    for one in conversations:
+        try:
+            yield tokenizer.encode_turns(one.turns, generation_prompt=False)[:passage_tokens]
+        except BadInput as error:
+            raise BadInput(f"In {one.where}: {error}") from None
 
 
 def _of_parquet(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.conversations import Said
-from inference.errors import BadInput, NotFound
+from inference.errors import BadInput, NotFound, Unavailable
 from inference.gemma.model import Gemma
 from inference.gemma.tokens import Tokenizer
 from inference.harvest.passages import SHORTEST, read_passages
@@ -112,7 +112,13 @@ def test_no_token_of_a_table_is_lost_but_short_ends(
         ("a.jsonl", b'{"messages": []}\n', "line 1 of .* is no list of turns"),
         ("a.jsonl", b'{"messages": [{"role": "user"}]}\n', "lacks a role or a content"),
         ("a.jsonl", b'{"messages": [{"role": "user", "content": "x"}]}\n[1]\n', "list, and an object is expected"),
-        ("a.jsonl", b"{\n", "not JSON"),
+        ("a.jsonl", b'{"text": "a"}\n{\n', "In line 2 of .*a.jsonl there is something at byte 14 that is not JSON"),
+        ("a.jsonl", b'\n{"text": null}\n', "In line 2 of .*a.jsonl there is no text under 'text', but null"),
+        ("a.jsonl", b'{"body": "a"}\n', r"In line 1 of .* there is no text under 'text'\. It has: body"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": "a\\u0000"}\n', "In line 2 of .*a.jsonl: The text has a NUL character"),
+        ("a.jsonl", b'{"text": "a\\ud800"}\n', "In line 1 of .*: The text has half of a surrogate pair"),
+        ("a.jsonl", b'{"messages": [{"role": "x", "content": "x"}]}', "In line 1 of .*: 'x' is not a role"),
+        ("a.jsonl", b'{"messages": [{"role": "model", "content": "x"}]}', "In line 1 of .*: Turn 1 is the model's"),
         ("a.parquet", b"no", "could not be read as Parquet"),
     ],
 )
@@ -133,6 +139,31 @@ def test_a_parquet_file_that_is_damaged_within_is_named(column: str, tmp_path: P
     (tmp_path / "a.parquet").write_bytes(data)
     with pytest.raises(BadInput, match=r"a\.parquet could not be read as Parquet: \S"):
         passages(tmp_path / "a.parquet", tokenizer)
+
+
+def test_a_row_of_parquet_that_no_model_can_read_is_located(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    parquet.write_table(pa.table({"text": [WORDS, "a\0"]}), tmp_path / "a.parquet")
+    with pytest.raises(BadInput, match=r"In row 2 of .*a.parquet: The text has a NUL character"):
+        passages(tmp_path / "a.parquet", tokenizer)
+
+
+def test_a_cloned_dataset_is_read_without_what_is_said_about_it(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    for name in ("README.md", ".gitattributes", "dataset_infos.json", ".git/HEAD"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("not this")
+    (tmp_path / "data").mkdir()
+    parquet.write_table(pa.table({"text": [WORDS]}), tmp_path / "data" / "train.PARQUET")
+    assert passages(tmp_path, tokenizer) == windows(tokenizer.encode(WORDS))
+
+
+def test_endings_count_however_they_are_spelt(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    (tmp_path / "A.TXT").write_text(WORDS)
+    assert passages(tmp_path, tokenizer) == windows(tokenizer.encode(WORDS))
+
+
+def test_offline_a_dataset_of_the_hub_is_not_asked_for(tokenizer: Tokenizer) -> None:
+    with pytest.raises(Unavailable, match="Offline, the dataset 'owner/name' is not fetched"):
+        read_passages("owner/name", tokenizer=tokenizer, passage_tokens=12, offline=True)
 
 
 def test_a_corpus_that_is_nowhere_or_of_two_kinds_is_refused(tmp_path: Path, tokenizer: Tokenizer) -> None:
