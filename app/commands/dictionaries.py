@@ -76,17 +76,20 @@ def train(settings: Settings, config: Path | None, first: bool, as_json: bool) -
     if first:
         _make_first(settings, as_json=as_json)
         return
+    from inference.server import prepare_environment
+
+    prepare_environment()
     from app.training.registry import note
-    from inference.training.__main__ import main as run
-    from inference.training.config import read_config
+    from inference.training.command import Chosen, train_file
+
+    def accepted(out: Path) -> None:
+        name = note(settings.home, out)
+        click.echo(f"Curves: {settings.base_path}/training/{name} of a server whose home is {settings.home}.")
 
     assert config is not None
-    name = note(settings.home, read_config(config).out)
-    click.echo(
-        f"Curves: http://localhost:{settings.port}{settings.base_path}/training/{name} "
-        f"of a server whose home is {settings.home}."
-    )
-    run(config)
+    chosen = {name: getattr(settings, name) for name in ("home", "model", "model_path", "offline")}
+    flags = [name for name, value in click.get_current_context().params.items() if value is not None]
+    train_file(config, Chosen(**chosen, flags=flags), accepted=accepted)
 
 
 @click.command()

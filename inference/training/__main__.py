@@ -1,10 +1,11 @@
 """python -m inference.training CONFIG.json: trains what a configuration says, on a machine without anything else."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from inference.errors import BadInput, GemlensError
-from inference.gemma.checkpoint import checkpoint_of
+from inference.gemma.checkpoint import Checkpoint, checkpoint_of
 from inference.gemma.model import Gemma
 from inference.training.config import TrainConfig, read_config
 from inference.training.metrics import Row
@@ -16,13 +17,12 @@ def main(path: Path) -> None:
     config = read_config(path)
     if config.checkpoint is None:
         raise BadInput("The configuration lacks `checkpoint`, the folder of the model.")
-    model = Gemma.load(checkpoint_of(config.checkpoint, model=config.model), device=config.device, dtype=config.dtype)
-    run(config, model)
+    run(config, checkpoint_of(config.checkpoint, model=config.model))
 
 
-def run(config: TrainConfig, model: Gemma) -> None:
-    """Trains with a loaded model and prints what happens."""
-    checkpoint = model.checkpoint
+def run(config: TrainConfig, checkpoint: Checkpoint, *, accepted: Callable[[], None] = lambda: None) -> None:
+    """Trains with a model's weights and prints what happens. `accepted` is called once nothing is left to refuse."""
+    model = Gemma.load(checkpoint, device=config.device, dtype=config.dtype)
     source = open_source(
         config.source,
         passage_tokens=config.passage_tokens,
@@ -31,7 +31,7 @@ def run(config: TrainConfig, model: Gemma) -> None:
         vocabulary=len(model.unembedding),
     )
     origin = {"checkpoint_sha256": checkpoint.sha256, "checkpoint": checkpoint.origin, "dtype": str(model.dtype)[6:]}
-    reports = train(config, model=model, source=source, origin=origin, progress=show, told=say)
+    reports = train(config, model=model, source=source, origin=origin, accepted=accepted, progress=show, told=say)
     for name, report in reports.items():
         say(
             f"{name}: L0 {report.l0:.1f}, FVU {report.fvu:.4f} ({report.fvu_ordinary:.4f} without outliers), "

@@ -117,7 +117,7 @@ class TrainConfig:
     """How many tokens to train on."""
     model: str = "gemma-3-270m"
     checkpoint: Path | None = None
-    """A folder with the model's safetensors and tokenizer.json."""
+    """A folder with the model's safetensors and tokenizer.json. Empty: wherever `gemlens` has the model from."""
     batch_tokens: int = 4096
     passage_tokens: int = 512
     forward_tokens: int = 16384
@@ -147,8 +147,8 @@ class TrainConfig:
         return cast(dict[str, Any], json.loads(json.dumps(asdict(self), default=str)))
 
 
-def read_config(path: Path) -> TrainConfig:
-    """The run that a JSON file describes."""
+def read_config(path: Path, **otherwise: Any) -> TrainConfig:
+    """The run that a JSON file describes; `otherwise` are settings where it has none."""
     try:
         found = json.loads(Path(path).read_text())
     except FileNotFoundError as error:
@@ -157,7 +157,7 @@ def read_config(path: Path) -> TrainConfig:
         raise BadInput(f"{path} cannot be read: {error.strerror}. Give a JSON file.") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise BadInput(f"{path} is not a JSON file: {error}.") from error
-    return config_from(found)
+    return config_from({**otherwise, **_object(found, "The configuration")})
 
 
 def config_from(found: Mapping[str, Any]) -> TrainConfig:

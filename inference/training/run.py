@@ -295,10 +295,13 @@ class Trainer:
 
 def train(
     config: TrainConfig, *, model: Model, source: TokenSource, origin: Mapping[str, Any],
-    progress: Callable[[Row], None] = lambda row: None, told: Callable[[str], None] = lambda line: None,
+    accepted: Callable[[], None] = lambda: None, progress: Callable[[Row], None] = lambda row: None,
+    told: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Report]:  # fmt: skip
-    """Trains and writes all dictionaries of a configuration; reports by folder. `origin` says which checkpoint."""
+    """Trains and writes all dictionaries of a configuration; reports by folder. `origin` says which checkpoint, and
+    `accepted` is called when everything has been checked and before anything is computed."""
     trainer = Trainer(config, model=model, source=source, origin=origin)
+    accepted()
     trainer.begin(told)
     with stopping() as stop:
         trainer.go(progress=progress, stop=stop)
