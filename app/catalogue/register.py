@@ -8,6 +8,7 @@ labels may still be of the old ones; a source never changes its number of featur
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.catalogue import queries
+from app.catalogue.fitting import misfits
 from app.catalogue.view import Added, Probed
 from app.catalogue.wanted import Wanted, own_name
 from gemmascope.folders import Name
@@ -22,7 +23,7 @@ async def register_source(session: AsyncSession, *, wanted: Wanted, probed: Prob
     model = model_of(wanted, probed)
     facts = MODELS[model]
     layers = [int(site.partition(".")[2]) for site in probed.reads]
-    findings = [*probed.findings, *_odd_layers(model, layers), *_odd_width(wanted, probed)]
+    findings = [*probed.findings, *_odd_layers(model, layers), *_odd_width(wanted, probed), *misfits(model, probed)]
     model_id = await queries.lock_model(
         session, model, {"layers": facts.layers, "width": facts.d_model, "chat": facts.chat}
     )

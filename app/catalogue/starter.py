@@ -39,6 +39,7 @@ class Header:
     bytes: int
     sha256: str
     model_name: str | None
+    d_in: int | None = None
     revision: str | None = None
     findings: tuple[str, ...] = ()
 

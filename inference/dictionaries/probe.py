@@ -20,6 +20,8 @@ class Probed:
     writes: tuple[str, ...]
     width: int
     """Features of one layer."""
+    d_in: int
+    """Numbers that it reads at a site."""
     declared_l0: float | None
     skip: bool
     dtype: str
@@ -47,6 +49,7 @@ def probe(location: str, *, home: Path | None = None, offline: bool = False) -> 
         reads=tuple(map(str, spec.read)),
         writes=tuple(map(str, spec.write)),
         width=spec.width,
+        d_in=spec.d_in,
         declared_l0=spec.declared_l0,
         skip=spec.skip,
         dtype=spec.dtype,

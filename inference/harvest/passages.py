@@ -54,8 +54,8 @@ def read_passages(
     revision: str | None = None,
     offline: bool = False,
 ) -> Iterator[list[int]]:
-    """The passages of a file or folder of text, JSONL, Parquet or token ids (.npy), or of a dataset on the hub, which is not asked
-    for `offline`."""
+    """The passages of a file or folder of text, JSONL, Parquet or token ids (.npy), or of a dataset on the hub, where
+    it is not `offline`."""
     if passage_tokens < 2:
         raise BadInput(f"A passage of {passage_tokens} tokens has no room beside BOS. Give at least 2.")
     path = Path(place).expanduser()

@@ -11,6 +11,7 @@ class Facts:
     reads: tuple[str, ...] = ("resid_post.13",)
     writes: tuple[str, ...] = ("resid_post.13",)
     width: int = 16_384
+    d_in: int | None = None
     declared_l0: float | None = 60.0
     skip: bool = False
     dtype: str = "float32"

@@ -159,3 +159,13 @@ def imported(source: str) -> InstalledRow:
 def test_an_imported_source_is_computed_from_the_hub_where_its_id_says_which_it_is() -> None:
     assert as_source(imported("13-gemmascope-2-res-16k")).source.location == HUB
     assert as_source(imported("13-somebodys")).source.location == ""
+
+
+async def test_a_dictionary_of_another_model_is_refused_with_both_widths(database: Database) -> None:
+    with pytest.raises(BadInput, match=r"reads 640 numbers at resid_post.13, and gemma-3-1b has 1,152 there: .*270m"):
+        await register(database, own("/a"), Facts(d_in=640))
+    assert await rows(database) == [0, 0, 0, 0]
+    added = await register(database, own("/a"), Facts(d_in=48))
+    assert added.findings == ("It reads 48 numbers at resid_post.13, and gemma-3-1b has 1,152 there.",)
+    heads = Facts(d_in=1024, reads=("attn_out.13",), writes=("attn_out.13",))
+    assert (await register(database, own("/b"), heads)).findings == ()

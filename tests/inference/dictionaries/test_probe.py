@@ -7,6 +7,7 @@ import pytest
 
 from inference.dictionaries.probe import probe
 from inference.errors import NotFound
+from tests.tiny import D_MODEL
 from tests.tiny_dictionaries import MODEL_NAME, WIDTH, write_multi, write_single
 
 
@@ -15,7 +16,13 @@ def test_a_dictionary_is_described_from_its_own_files(tmp_path: Path) -> None:
     found = probe(f"dir:{folder}", home=tmp_path / "home")
     weights = (folder / "params.safetensors").read_bytes()
     assert (found.kind, found.reads, found.writes) == ("transcoder", ("mlp_in.2",), ("mlp_out.2",))
-    assert (found.width, found.declared_l0, found.skip, found.dtype) == (WIDTH, 20, True, "float32")
+    assert (found.width, found.d_in, found.declared_l0, found.skip, found.dtype) == (
+        WIDTH,
+        D_MODEL,
+        20,
+        True,
+        "float32",
+    )
     assert (found.bytes, found.sha256) == (len(weights), hashlib.sha256(weights).hexdigest())
     assert (found.revision, found.model_name) == (None, MODEL_NAME)
 
