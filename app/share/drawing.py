@@ -19,6 +19,7 @@ from app.share import fonts
 from app.web import tokens
 from app.web.assets import FOLDER as STATIC
 from app.web.cards import Card
+from app.web.labels import direction
 from app.web.templating import FOLDER as TEMPLATES
 
 WIDTH, HEIGHT = 1200, 630
@@ -72,6 +73,7 @@ def _said(card: Card) -> dict[str, Any]:
         "title": shown(card.title, LONGEST_TITLE),
         "place": shown(card.place, LONGEST_TITLE),
         "spots": spots,
+        "right_to_left": direction("".join(piece for piece, *_ in spots)) == "rtl",
         "note": card.note,
         "facts": card.facts,
         "bars": card.bars,

@@ -23,12 +23,12 @@ def label(text: str, classes: str = "") -> Markup:
     opened = f'<bdi class="{escape(classes)}"' if classes else "<bdi"
     if not _TURNS.search(shown):
         return Markup(f"{opened}>{escape(shown)}</bdi>")
-    direction = _direction(_QUOTED.sub("", shown))
+    own = direction(_QUOTED.sub("", shown))
     isolated = _QUOTED.sub(lambda quoted: f"“<bdi>{quoted[1]}</bdi>”", escape(shown, quote=False))
-    return Markup(f'{opened} dir="{direction}">{isolated}</bdi>')
+    return Markup(f'{opened} dir="{own}">{isolated}</bdi>')
 
 
-def _direction(text: str) -> str:
+def direction(text: str) -> str:
     """By the first letter that has one; without any, that of the page."""
     classes = (unicodedata.bidirectional(character) for character in text)
     first = next((one for one in classes if one in ("L", "R", "AL")), "L")

@@ -59,6 +59,11 @@ def test_a_letter_that_no_font_has_is_a_box_and_the_card_says_so() -> None:
     assert drawing._said(Card(title="cat", place="p"))["missing"] == ""
 
 
+def test_a_text_runs_as_its_letters_do() -> None:
+    for text, runs in (("في 2018، تم cat", True), ("cat تم", False), ("2018", False)):
+        assert drawing._said(Card(title="t", place="p", text=(Heat(text, 2),)))["right_to_left"] is runs
+
+
 def test_the_key_follows_what_is_shown() -> None:
     card = Card(title="a", place="p", text=(Heat("x", 3),))
     assert drawing.key(card) == drawing.key(Card(title="a", place="p", text=(Heat("x", 3),)))
