@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from app.web.heat import level
+from app.web.numbers import share
 from inference.engine import protocol as p
 from tests.fake_engine import SOURCES, FakeEngine
 from tests.pages import HTMX, MODEL, Parsed, client, make_app
@@ -71,6 +72,11 @@ def test_heat_is_the_chosen_feature_and_has_no_style() -> None:
     ]
     assert Parsed(page.text).classes() == expected
     assert not [attributes for _, attributes in Parsed(page.text).elements if "style" in attributes]
+    told = [str(one["title"]) for tag, one in Parsed(page.text).elements if tag == "label" and "title" in one]
+    for token, title in zip(live["tokens"], told, strict=True):
+        if not token["untrained"]:
+            place = f"token {token['position']}, id {token['id']}"
+            assert f"{place} · {share(token['unexplained'])} left unexplained" in title
 
 
 def test_a_token_has_an_address_that_shows_its_list() -> None:
