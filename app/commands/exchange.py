@@ -22,6 +22,7 @@ from app.settings import Settings
     show_default=True,
     help="With Gemma Scope 2's examples: of each feature's strongest texts, how many the engine fills in.",
 )
+@click.option("--force", is_flag=True, help="Gemma Scope 2's examples, although the engine finds other activations.")
 @click.option("--dry-run", is_flag=True, help="Look at all of it, say what would be done, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array, with plan and result of each source.")
 @with_settings(*PLACE, "offline", "engines", "engine_secret")

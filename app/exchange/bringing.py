@@ -130,6 +130,13 @@ async def plan(database: Database, found: Look, *, model: str | None, source: st
                 "It is of another dictionary."
             )
         tokenizer_id = await _tokenizer(session, name, found)
+        if tokenizer_id is not None and found.highest_token > (
+            last := await queries.highest_token(session, tokenizer_id)
+        ):
+            raise BadInput(
+                f"{found.place} has the token id {found.highest_token:,}, and the vocabulary of {name} ends at "
+                f"{last:,}: its texts are of another tokenizer."
+            )
         already = False
         if known is not None:
             row = await sources.find(session, name, where)

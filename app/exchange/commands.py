@@ -36,6 +36,8 @@ class Wanted:
     tokenizer: Path | None = None
     contexts: int = 0
     """Of each feature's strongest texts, how many an engine fills in."""
+    force: bool = False
+    """Although an engine does not find what Gemma Scope 2's examples say."""
     dry_run: bool = False
 
 
@@ -90,7 +92,7 @@ async def _import(
         for reader, look, plan in plans:
             filler = None
             if isinstance(reader, ScopeExamples):
-                look, filler = await _compared(database, reader, look, plan, engine, wanted.contexts)
+                look, filler = await _compared(database, reader, look, plan, engine, wanted)
             planned(plan)
             done = None
             if not wanted.dry_run:
@@ -106,9 +108,10 @@ async def _import(
 
 
 async def _compared(
-    database: Database, reader: ScopeExamples, look: Look, plan: Plan, engine_of: EngineOf, contexts: int
+    database: Database, reader: ScopeExamples, look: Look, plan: Plan, engine_of: EngineOf, wanted: Wanted
 ) -> tuple[Look, bringing.Fill | None]:
-    """What an engine says of these examples, told in the plan; and what fills in their texts, if that is asked."""
+    """What an engine says of these examples, told in the plan; and what fills in their texts, if that is asked.
+    Raises where it contradicts them."""
     engine = engine_of(plan.model)
     try:
         async with database.session() as session:
@@ -119,19 +122,21 @@ async def _compared(
         agreed = await agreement(engine, source, reader)
     except (GemlensError, EngineError) as error:
         plan.findings.append(f"Not compared with the model's own numbers: {str(error).rstrip('.')}.")
-        if contexts:
+        if wanted.contexts:
             raise Unavailable(f"Texts cannot be filled in: {error}") from None
         return look, None
+    if not (agreed.met or wanted.force):
+        raise BadInput(f"{reader.path}: {agreed.sentence()} Give --force to import it all the same.")
     plan.findings.append(agreed.sentence())
     if agreed.folded != reader.folded:
         reader.folded = agreed.folded
         look.identity = look.identity[:-1] + ("f" if agreed.folded else "r")
-    if not contexts:
+    if not wanted.contexts:
         return look, None
-    look.identity += f" {contexts}"
+    look.identity += f" {wanted.contexts}"
 
     async def filled(part: list[GivenFeature]) -> tuple[list[GivenFeature], int]:
-        return await fill(engine, source, part, most=contexts)
+        return await fill(engine, source, part, most=wanted.contexts)
 
     return look, filled
 

@@ -82,6 +82,8 @@ class Look:
     scores: int = 0
     highest: int = -1
     """The greatest index."""
+    highest_token: int = -1
+    """The greatest token id in its texts, where there are ids."""
     tokens: int = 0
     """Counted tokens, where it says how many; else 0."""
     texts: str = ""

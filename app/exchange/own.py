@@ -158,7 +158,10 @@ class OwnLines:
                 found.features += 1
                 found.labels += len(row.labels)
                 found.scores += sum(len(label.scores) for label in row.labels)
-                found.activations += sum(len(_checked(band, where).examples) for band in row.bands)
+                for band in row.bands:
+                    _check(band, where)
+                    found.activations += len(band.examples)
+                    found.highest_token = max(found.highest_token, *(max(one.ids) for one in band.examples), -1)
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         if not found.features:
@@ -231,7 +234,7 @@ def _feature(row: FeatureLine) -> GivenFeature:
     )
 
 
-def _checked(band: BandLine, where: str) -> BandLine:
+def _check(band: BandLine, where: str) -> None:
     if len(band.examples) > MOST_EXAMPLES:
         raise BadInput(f"{where}: a band of {len(band.examples):,} examples; at most {MOST_EXAMPLES:,} make one.")
     for one in band.examples:
@@ -244,7 +247,6 @@ def _checked(band: BandLine, where: str) -> BandLine:
             )
         if not all(SMALLEST <= abs(value) <= peak for value in one.values):
             raise BadInput(f"{where}: an example has values that are zero or greater than its peak.")
-    return band
 
 
 def _band(band: Bands) -> dict[str, Any]:

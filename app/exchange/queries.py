@@ -3,11 +3,11 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db.tables import Checkpoint, Corpus, Model, Score, Source, SourceSet, Tokenizer
+from app.db.tables import Checkpoint, Corpus, Model, Score, Source, SourceSet, Token, Tokenizer
 from app.db.tables import Label as LabelTable
 from app.exchange.given import GivenLabel
 from app.store.sources import SourceRow
@@ -64,6 +64,11 @@ async def tokenizers(session: AsyncSession) -> list[tuple[int, str]]:
     """Vocabularies that are here, the largest first, with their checksums."""
     asked = select(Tokenizer.id, Tokenizer.sha256).order_by(Tokenizer.vocabulary.desc(), Tokenizer.id)
     return [(int(id_), str(sha256)) for id_, sha256 in await session.execute(asked)]
+
+
+async def highest_token(session: AsyncSession, tokenizer_id: int) -> int:
+    asked = select(func.max(Token.id)).where(Token.tokenizer_id == tokenizer_id)
+    return int(await session.scalar(asked) or 0)
 
 
 async def know_tokenizer(session: AsyncSession, model_id: int, tokenizer_id: int) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from app.exchange.given import PART, GivenBand, GivenExample, GivenFeature, GivenLabel, Look
+from app.exchange.limits import LARGEST
 from app.exchange.vocabulary import Vocabulary
 from app.store.features import DENSE, NEVER_FIRED
 from inference.errors import BadInput
@@ -48,6 +49,8 @@ class ScopeExamples:
 
     def look(self) -> Look:
         found = Look(kind=KIND, place=str(self.folder), features=self.width, highest=self.width - 1)
+        self._check()
+        found.highest_token = self._highest_token()
         found.activations = math.prod(self.shapes["activations"])
         found.texts = "Gemma Scope 2's own examples"
         with self.path.open("rb") as file:
@@ -74,8 +77,6 @@ class ScopeExamples:
         yield from ()
 
     def text(self, sequence: int) -> np.ndarray:
-        if not 0 <= sequence < self.shapes["tokens"][0]:
-            raise BadInput(f"{self.path} names text {sequence}, and has {self.shapes['tokens'][0]:,}.")
         found: np.ndarray = self.file.get_slice("tokens")[sequence : sequence + 1][0]
         return found.astype(np.int32)
 
@@ -136,13 +137,35 @@ class ScopeExamples:
     def _example(self, sequence: int, found: dict[int, float]) -> GivenExample:
         ids = self.text(sequence)
         positions = np.array(sorted(found), dtype=np.int64)
-        if positions[0] < 0 or positions[-1] >= len(ids):
-            raise BadInput(f"{self.path} names position {int(positions[-1])} of a text of {len(ids)} tokens.")
         values = np.array([found[place] for place in positions.tolist()], dtype=np.float32)
         top = int(np.argmax(values))
         return GivenExample(
             ids=ids, positions=positions, values=values, peak=float(values[top]), position=int(positions[top])
         )
+
+    def _check(self) -> None:
+        """Raises where an activation is no number, or of a place that the texts do not have."""
+        texts, length = self.shapes["tokens"]
+        for low in range(0, self.width, PART):
+            values, sequences, positions = (
+                self.file.get_slice(name)[low : min(low + PART, self.width)]
+                for name in ("activations", "seq_ids", "positions")
+            )
+            if not (values <= LARGEST).all():
+                raise BadInput(f"{self.path}: activations of features {low} to {low + len(values) - 1} are no numbers.")
+            fires = values > 0
+            for name, places, end in (("text", sequences, texts), ("position", positions, length)):
+                if (odd := places[fires & ((places < 0) | (places >= end))]).size:
+                    raise BadInput(f"{self.path} names {name} {int(odd[0])}, and has {end:,}.")
+
+    def _highest_token(self) -> int:
+        tokens, texts, highest = self.file.get_slice("tokens"), self.shapes["tokens"][0], -1
+        for low in range(0, texts, PART):
+            some = tokens[low : min(low + PART, texts)]
+            if some.min() < 0:
+                raise BadInput(f"{self.path} has the token id {int(some.min())}. Ids count from 0.")
+            highest = max(highest, int(some.max()))
+        return highest
 
     def _weights(self) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Lengths of decoder rows, and thresholds."""

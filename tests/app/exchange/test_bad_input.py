@@ -272,6 +272,8 @@ async def test_ids_of_another_vocabulary_and_numbers_too_great_are_refused(datab
     await put_vocabulary(database, VOCABULARY)
     with pytest.raises(BadInput, match="token ids of another vocabulary"):
         await bring(database, lines(tmp_path / "a", own(), tokenizer="ff" * 32))
+    with pytest.raises(BadInput, match="has the token id 300,000, and the vocabulary of gemma-3-270m ends at"):
+        await bring(database, lines(tmp_path / "c", own(example={"ids": [2, 300_000]}), tokens=5))
     with pytest.raises(BadInput, match="line 1: expected int <= 2147483647, in neighbours"):
         await bring(database, lines(tmp_path / "b", own(neighbours=[2**40], neighbour_cosines=[1.0]), tokens=5))
     assert await known(database) == []

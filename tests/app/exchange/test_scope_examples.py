@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from app.db.database import Database
-from app.exchange import bringing
+from app.exchange import bringing, commands
 from app.exchange.filling import agreement, fill
 from app.exchange.opening import readers
 from app.exchange.scope_examples import ScopeExamples
@@ -150,6 +152,46 @@ async def test_an_engine_fills_in_all_values_of_a_text(truth: Truth, tmp_path: P
             np.testing.assert_allclose(one.values, wanted[one.positions], rtol=1e-6)
     _, left = await fill(truth.engine(lambda values: values * 0), SOURCE, part, most=1)
     assert left == WIDTH - 1
+
+
+async def test_what_an_engine_contradicts_is_refused_unless_forced(
+    truth: Truth, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put_vocabulary(database, VOCABULARY)
+    reader = ScopeExamples(tmp_path / "examples")
+    look = reader.look()
+    plan = await bringing.plan(database, look, model=MODEL, source=NAME)
+
+    async def find(*_: Any) -> Any:
+        return SimpleNamespace(name=NAME, location=SOURCE.location, layer=SOURCE.layer)
+
+    monkeypatch.setattr(commands.sources, "find", find)
+    other = truth.engine(lambda values: values[::-1])
+    wanted = commands.Wanted(where="", force=False)
+    with pytest.raises(BadInput, match=r"do NOT agree .* Give --force to import it all the same"):
+        await commands._compared(database, reader, look, plan, lambda model: other, wanted)
+    await commands._compared(database, reader, look, plan, lambda model: other, replace(wanted, force=True))
+    assert "do NOT agree" in plan.findings[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("tokens", 300_000, "has the token id 300,000, and the vocabulary of gemma-3-270m ends at 3,199"),
+        ("tokens", -1, "has the token id -1"),
+        ("seq_ids", TEXTS, "names text 40, and has 40"),
+        ("positions", LENGTH, "names position 16, and has 16"),
+        ("activations", np.nan, "activations of features 0 to 11 are no numbers"),
+    ],
+)
+async def test_numbers_that_cannot_be_are_found_in_the_look(
+    truth: Truth, database: Database, tmp_path: Path, name: str, value: float, says: str
+) -> None:
+    await put_vocabulary(database, VOCABULARY)
+    truth.file[name][3, 0] = value
+    save_file(truth.file, tmp_path / "examples" / "examples.safetensors")
+    with pytest.raises(BadInput, match=says):
+        await bringing.plan(database, ScopeExamples(tmp_path / "examples").look(), model=MODEL, source=NAME)
 
 
 def test_files_that_are_not_of_each_other_are_refused(truth: Truth, tmp_path: Path) -> None:
