@@ -5,34 +5,39 @@ so no link elsewhere can make the device work.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from fastapi import APIRouter, Depends
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from app.features import drawing, queries, tables
+from app.features import choice, drawing, queries, tables
+from app.features.asking import asked, near_to, text_of
+from app.features.choice import Choice
 from app.features.handing_on import shared_feature
 from app.features.reading import read_feature
-from app.features.trying import Loading, try_text
+from app.features.trying import Loading, TriedView, recall, try_text
 from app.features.view import FeatureView
-from app.store import features, sources, tokens
+from app.store import features, sources
 from app.store.at_hand import database_of
 from app.store.sources import SourceRow
 from app.web import embeds, errors, templating
 from app.web.addresses import address
-from app.web.examples import BOS, CONTEXTS, Context, parse_context
+from app.web.examples import CONTEXTS
 from app.web.forms import text_fields
 from app.web.house import house_of
 from app.web.patience import Gone, while_waited_for
 from app.web.sources import known_model
 from app.web.tables import Table
 from inference.engine.protocol import EngineError
-from inference.errors import BadInput, GemlensError
+from inference.errors import BadInput, GemlensError, NotFound
 
 TEMPLATE = "features/feature.html"
+ASKING = "ask"
+"""The id of the form by which a person asks; what follows by itself comes from others."""
 NO_LONGER_WAITED_FOR = 499
 AGAIN_SECONDS = 1.0
 
@@ -42,18 +47,19 @@ router = APIRouter(include_in_schema=False, dependencies=[Depends(known_model)])
 @router.get("/{model}/{source}/random")
 async def at_random(request: Request, model: str, source: str) -> Response:
     """Some feature that fires, anew each time."""
+    way = choice.parse(request.query_params).way
     async with database_of(request).session() as session:
         found = await sources.find(session, model, source)
         index = queries.some_number(found.width)
         if found.harvest is not None:
             index = await queries.random_feature(session, found.harvest.id, index) or 0
-    place = address(request.scope, model, source, index)
+    place = address(request.scope, model, source, index, query=way)
     return RedirectResponse(place, status_code=303, headers={"Cache-Control": "no-store"})
 
 
 @router.get("/{model}/{source}/{index}.json")
 async def data(request: Request, model: str, source: str, index: str) -> Response:
-    view = await _read(request, model, source, index)
+    view = await read_tried(request, model, source, index, request.query_params)
     return Response(msgspec.json.encode(view), media_type="application/json", headers={"Cache-Control": "no-cache"})
 
 
@@ -78,7 +84,14 @@ async def show(request: Request) -> Response:
     await known_model(request)
     model, source, index = (request.path_params[name] for name in ("model", "source", "index"))
     fields = dict(request.query_params)
-    return await embeds.framed(request, lambda: page(request, model, source, index, fields))
+    if index.isascii() and index.isdigit() and index != (plain := index.lstrip("0") or "0"):
+        return RedirectResponse(address(request.scope, model, source, plain, query=fields), status_code=308)
+    try:
+        return await embeds.framed(request, lambda: page(request, model, source, index, fields))
+    except (BadInput, NotFound) as error:
+        if errors.wants_json(request.scope) or not (near := await near_to(request, model, source, index)):
+            raise
+        return errors.response(request, errors.problem_of(error), near=near)
 
 
 router.add_route("/{model}/{source}/{index}", show, methods=["GET"], include_in_schema=False)
@@ -105,103 +118,84 @@ async def page(
 ) -> Response:
     """The whole page. `saved` is the saved view that it is opened from."""
     embed = embeds.parse(fields)
+    chosen = choice.parse({} if embed else fields)
     async with database_of(request).reading() as session:
-        found, number = await _asked(session, model, source, index)
-        view = await read_feature(session, found, number, context="snippet" if embed else _context(fields))
-        text = await _text(session, found, fields)
-    context = _shown(request, view, fields, text, saved=saved)
+        found, number = await asked(session, model, source, index)
+        view = await read_feature(session, found, number, context=chosen.context)
+        text = await text_of(session, found, fields)
+    if saved is None and _fits_in_address(request, text):
+        chosen = replace(chosen, text=text)
+    context = _shown(request, view, chosen, text, saved=saved)
     if compute:
         try:
             context |= await while_waited_for(request, _tried(request, view.stat, found, number, text))
         except Gone:
             return Response(status_code=NO_LONGER_WAITED_FOR)
+    elif lately := await recall(request, **_question(found, number, view.stat, text)):
+        context |= {"tried": lately, "asks": False}
     if embed is not None:
         shown = {**context, "computed": compute}
         return embeds.page(request, "share/feature.html", shown, embed=embed, status=context["status"])
-    blocks = ("examples",) if templating.target(request) == "examples" else ("content",)
+    blocks: tuple[str, ...] = ("content",)
+    if templating.target(request) == "examples":
+        blocks = ("examples", "turn", "data")
+        context["apart"] = blocks[1:]
     return templating.page(request, TEMPLATE, context, blocks=blocks, status=context["status"])
+
+
+async def read_tried(
+    request: Request, model: str, source: str, index: str, fields: Mapping[str, str]
+) -> FeatureView | TriedView:
+    """What the page shows; of a text what came of it, if it was tried lately."""
+    async with database_of(request).reading() as session:
+        found, number = await asked(session, model, source, index)
+        view = await read_feature(session, found, number, context=choice.parse(fields).context)
+        text = await text_of(session, found, fields)
+    if not text:
+        return view
+    return TriedView(**vars(view), text=text, tried=await recall(request, **_question(found, number, view.stat, text)))
 
 
 async def _read(request: Request, model: str, source: str, index: str) -> FeatureView:
     async with database_of(request).reading() as session:
-        found, number = await _asked(session, model, source, index)
-        return await read_feature(session, found, number, context=_context(request.query_params))
+        found, number = await asked(session, model, source, index)
+        return await read_feature(session, found, number, context=choice.parse(request.query_params).context)
 
 
 async def _fragment(request: Request, model: str, source: str, index: str, fields: Mapping[str, str]) -> Response:
-    """Only what the feature does on the text: nothing else of the page is read for it."""
+    """What the feature does on the text; nothing else of the page is read for it. Where a person asked it anew, the
+    links beside it take the text over, and the browser's history gets an entry."""
+    chosen = choice.parse(fields)
     async with database_of(request).reading() as session:
-        found, number = await _asked(session, model, source, index)
+        found, number = await asked(session, model, source, index)
         stat = await features.stat(session, found.harvest.id, number) if found.harvest else None
-        text = await _text(session, found, fields)
-    here = address(request.scope, model, source, number)
+        text = await text_of(session, found, fields)
+    if _fits_in_address(request, text):
+        chosen = replace(chosen, text=text)
+    context = _chosen(request, (model, source, number), (model, source, number), chosen, text)
     try:
-        tried = await while_waited_for(request, _tried(request, stat, found, number, text))
+        context |= await while_waited_for(request, _tried(request, stat, found, number, text))
     except Gone:
         return Response(status_code=NO_LONGER_WAITED_FOR)
-    context = {"here": here, "text": text, "asks": False, "keep": here + "/save", **tried}
     headers = {}
-    if context["tried"] is not None and _fits_in_address(request, text):
-        headers["HX-Replace-Url"] = address(request.scope, model, source, number, text=text)
-    return templating.page(request, TEMPLATE, context, blocks=("tried",), status=context["status"], headers=headers)
+    if context["status"] == 200 and chosen.text and templating.asker(request) == ASKING:
+        context["apart"] = ("data", "ways") if stat is not None and not stat.dead else ("data",)
+        current = urlsplit(request.headers.get("hx-current-url", ""))
+        if f"{current.path}?{current.query}" != (place := context["other"]()):
+            headers["HX-Push-Url"] = place
+    blocks = ("tried", *context["apart"])
+    return templating.page(request, TEMPLATE, context, blocks=blocks, status=context["status"], headers=headers)
 
 
-async def _asked(session: AsyncSession, model: str, source: str, index: str) -> tuple[SourceRow, int]:
-    found = await sources.find(session, model, source)
-    number = sources.check_number(index)
-    found.check_index(number)
-    return found, number
-
-
-def _context(fields: Mapping[str, str]) -> Context:
-    return parse_context(fields.get("context", ""))
-
-
-async def _text(session: AsyncSession, source: SourceRow, fields: Mapping[str, str]) -> str:
-    """What to try the feature on: written out (Neuronpedia's name for it too), or a passage of the corpus."""
-    text = fields.get("text") or fields.get("defaulttesttext") or ""
-    text = text.replace("\r\n", "\n")
-    if "\x00" in text:
-        raise BadInput("The text holds a NUL character, which is no text. Leave it out.")
-    passage = fields.get("passage", "")
-    if text or not passage or source.harvest is None:
-        return text
-    if not (passage.isascii() and passage.isdigit() and len(passage) <= 10):
-        raise BadInput(f"{passage[:40]!r} is no number of a passage.")
-    ids = (await features.texts_of(session, source.harvest.corpus_id, [int(passage)])).get(int(passage))
-    if ids is None:
-        raise BadInput(f"{source.harvest.corpus} has no passage {passage}.")
-    kept = ids[1:].tolist() if len(ids) and ids[0] == BOS else ids.tolist()
-    return "".join(tokens.pieces(kept, await tokens.texts(session, source.harvest.tokenizer_id, kept)))
-
-
-def _shown(
-    request: Request, view: FeatureView, fields: Mapping[str, str], text: str, *, saved: str | None
-) -> dict[str, Any]:
-    here = address(request.scope, view.model, view.source, view.index)
-    breaks = fields.get("breaks", "") not in ("", "0", "no", "false")
-    context = _context(fields)
-    state = {"context": None if context == "snippet" else context, "breaks": "1" if breaks else None}
-
-    fitting = text if _fits_in_address(request, text) else None
-
-    def other(**changed: str | None) -> str:
-        """The same page shown in another way."""
-        return address(request.scope, view.model, view.source, view.index, query={**state, **changed})
-
+def _shown(request: Request, view: FeatureView, chosen: Choice, text: str, *, saved: str | None) -> dict[str, Any]:
+    place = (view.model, view.source, view.index)
     return {
+        **_chosen(request, place, ("s", saved) if saved else place, chosen, text),
         "view": view,
         "draw": drawing,
-        "share": shared_feature(request, view, state | {"text": fitting}, saved=saved),
-        "keep": None if saved else here + "/save",
+        "share": shared_feature(request, view, chosen.query(), saved=saved),
+        "keep": None if saved else address(request.scope, *place, suffix="/save"),
         "model": view.model,
-        "here": here,
-        "data": here + ".json",
-        "context": context,
-        "contexts": CONTEXTS,
-        "breaks": breaks,
-        "other": other,
-        "text": text,
         "served": view.model in house_of(request).engines,
         "asks": bool(text),
         "tried": None,
@@ -212,20 +206,38 @@ def _shown(
     }
 
 
+def _chosen(
+    request: Request, place: tuple[str | int, ...], shown_at: tuple[str | int, ...], chosen: Choice, text: str
+) -> dict[str, Any]:
+    """What parts of the page say of what is chosen. `shown_at` is the saved view's address where there is one."""
+
+    def other(**changed: Any) -> str:
+        """The same page shown in another way."""
+        return address(request.scope, *shown_at, query=chosen.query(**changed))
+
+    return {
+        "here": address(request.scope, *place),
+        "keep": address(request.scope, *place, suffix="/save"),
+        "data": address(request.scope, *shown_at, suffix=".json", query=chosen.query()),
+        "chosen": chosen,
+        "contexts": CONTEXTS,
+        "context": chosen.context,
+        "breaks": chosen.breaks,
+        "other": other,
+        "text": text,
+        "asks": False,
+        # Parts that are sent beside the one that was asked for.
+        "apart": (),
+    }
+
+
 async def _tried(
     request: Request, stat: features.Stat | None, source: SourceRow, index: int, text: str
 ) -> dict[str, Any]:
     """What trying came to: the result, how far loading is, or what stood in the way."""
     found: dict[str, Any] = {"tried": None, "loading": None, "problem": None, "again": None, "asks": False}
     try:
-        answer = await try_text(
-            request,
-            model=source.model,
-            source=source.name,
-            index=index,
-            text=text,
-            corpus_peak=stat.peak if stat and not stat.dead else None,
-        )
+        answer = await try_text(request, **_question(source, index, stat, text))
     except (EngineError, GemlensError) as error:
         problem = errors.problem_of(error)
         again = (problem.retry_after or AGAIN_SECONDS) if problem.status == 429 or problem.retry_after else None
@@ -233,6 +245,16 @@ async def _tried(
     if isinstance(answer, Loading):
         return {**found, "loading": answer, "again": AGAIN_SECONDS, "status": 200}
     return {**found, "tried": answer, "status": 200}
+
+
+def _question(source: SourceRow, index: int, stat: features.Stat | None, text: str) -> dict[str, Any]:
+    return {
+        "model": source.model,
+        "source": source.name,
+        "index": index,
+        "text": text,
+        "corpus_peak": stat.peak if stat and not stat.dead else None,
+    }
 
 
 def _fits_in_address(request: Request, text: str) -> bool:

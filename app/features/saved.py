@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from app.features import pages
+from app.features import choice, pages
 from app.features.handing_on import feature_card, shared_feature
 from app.features.reading import read_feature
 from app.features.view import FeatureView
@@ -30,8 +30,10 @@ router = APIRouter(include_in_schema=False, dependencies=[Depends(known_model)])
 
 @router.post("/{model}/{source}/{index}/save")
 async def save(request: Request, model: str, source: str, index: str) -> Response:
-    """Keeps the text, and goes there."""
-    text = (await text_fields(request)).get("text", "").replace("\r\n", "\n")
+    """Keeps the text, and goes there; how examples are shown goes along."""
+    fields = await text_fields(request)
+    text = fields.get("text", "").replace("\r\n", "\n")
+    way = choice.parse(fields).way
     if not text.strip():
         raise BadInput("There is no text to keep. Write one first.")
     if "\x00" in text:
@@ -41,7 +43,7 @@ async def save(request: Request, model: str, source: str, index: str) -> Respons
         found.check_index(sources.check_number(index))
         body = {"source": found.name, "index": int(index), "text": text}
         view = await views.save(session, kind=KIND, model=found.model, form=FORM, body=body)
-    return RedirectResponse(address(request.scope, "s", view), status_code=303)
+    return RedirectResponse(address(request.scope, "s", view, query=way), status_code=303)
 
 
 class Opener:
@@ -49,17 +51,22 @@ class Opener:
 
     async def page(self, request: Request, view: View) -> Response:
         model, source, index = _feature(view)
-        fields = {**request.query_params, "text": str(view.body["text"])}
-        return await pages.page(request, model, source, str(index), fields, saved=view.id)
+        return await pages.page(request, model, source, str(index), _fields(request, view), saved=view.id)
 
     async def data(self, request: Request, view: View) -> Response:
-        return Response(msgspec.json.encode(await _read(request, view)), media_type="application/json")
+        model, source, index = _feature(view)
+        found = await pages.read_tried(request, model, source, str(index), _fields(request, view))
+        return Response(msgspec.json.encode(found), media_type="application/json")
 
     async def card(self, request: Request, view: View) -> Card:
         return feature_card(await _read(request, view))
 
     async def shared(self, request: Request, view: View, query: Mapping[str, str]) -> Shared:
         return shared_feature(request, await _read(request, view), {}, saved=view.id)
+
+
+def _fields(request: Request, view: View) -> dict[str, str]:
+    return {**request.query_params, "text": str(view.body["text"])}
 
 
 async def _read(request: Request, view: View) -> FeatureView:

@@ -9,14 +9,19 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from starlette.requests import Request
 
+from app.features.view import FeatureView
+from app.live.answers import Answers
 from app.web import sources
 from app.web.examples import Spot, marked, spoken
 from app.web.house import house_of
 from app.web.provenance import Origin
+from app.web.sources import InstalledSource
 from app.web.trying import Loading as Loading
 from app.web.trying import engine_for, line, loading
 from inference.engine.protocol import Activations, ActivationsAnswer, Columns, Prompt
-from inference.errors import BadInput, Unavailable
+from inference.errors import BadInput, GemlensError, Unavailable
+
+MAX_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +48,29 @@ class Tried:
         return spoken(self.spots, most=200)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TriedView(FeatureView):
+    """What the page with a text shows: its JSON twin is it."""
+
+    text: str | None = None
+    tried: Tried | None = None
+    """None also where it was not tried lately: reading does not compute."""
+
+
+async def recall(
+    request: Request, *, model: str, source: str, index: int, text: str, corpus_peak: float | None
+) -> Tried | None:
+    """What trying came to, if it was tried lately; the engine is asked for nothing."""
+    if not text.strip():
+        return None
+    try:
+        installed = await sources.look_up(house_of(request).catalogue, source, model=model)
+    except GemlensError:
+        return None
+    answer = answers_of(request).recall(model, _question(installed, index, text))
+    return None if answer is None else _tried(answer, installed, text, corpus_peak)
+
+
 async def try_text(
     request: Request, *, model: str, source: str, index: int, text: str, corpus_peak: float | None
 ) -> Tried | Loading:
@@ -57,8 +85,26 @@ async def try_text(
         raise Unavailable(
             f"{source} came without its dictionary, so it can be read but not tried; gemlens add installs it."
         )
-    question = Activations(prompts=(Prompt(text=text),), columns=(Columns(source=installed.source, indexes=(index,)),))
-    answer: ActivationsAnswer = await engine.ask(question)
+    answer = await answers_of(request).ask(model, engine, _question(installed, index, text))
+    return _tried(answer, installed, text, corpus_peak)
+
+
+def answers_of(request: Request) -> Answers:
+    """What was answered lately to those who tried a text."""
+    state = request.app.state
+    if not hasattr(state, "tried_lately"):
+        state.tried_lately = Answers(max_bytes=MAX_BYTES)
+    lately = state.tried_lately
+    assert isinstance(lately, Answers)
+    return lately
+
+
+def _question(installed: InstalledSource, index: int, text: str) -> Activations:
+    columns = (Columns(source=installed.source, indexes=(index,)),)
+    return Activations(prompts=(Prompt(text=text),), columns=columns)
+
+
+def _tried(answer: ActivationsAnswer, installed: InstalledSource, text: str, corpus_peak: float | None) -> Tried:
     (prompt,) = answer.prompts
     found = line(prompt.tokens, prompt.values[0][:, 0], corpus_peak=corpus_peak)
     return Tried(

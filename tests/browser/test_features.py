@@ -192,6 +192,26 @@ def test_ones_own_text_is_tried_live_and_the_link_shows_it_again(opened: Watched
     expect(page.locator("#tried .heat")).to_be_visible()
 
 
+def test_what_is_chosen_stays_chosen_and_back_leads_to_the_page_without_the_text(opened: Watched) -> None:
+    page = opened()
+    page.goto(FEATURE)
+    page.get_by_role("link", name="stacked").click()
+    expect(page.locator(".stacked").first).to_be_visible()
+    page.get_by_label("Try it on your own text").fill("A doctor in Paris")
+    page.get_by_role("button", name="Try").click()
+    expect(page.locator("#tried .heat")).to_contain_text("Paris")
+    expect(page).to_have_url(re.compile("context=stacked&text=A[+]doctor"))
+    page.get_by_role("link", name="whole passages").click()
+    expect(page).to_have_url(re.compile("context=full&text=A[+]doctor"))
+    expect(page.locator("#tried .heat")).to_contain_text("Paris")
+    expect(page.get_by_role("link", name="Next")).to_have_attribute("href", re.compile("/7[?]context=full$"))
+    page.go_back()
+    expect(page).to_have_url(re.compile("context=stacked&text="))
+    page.go_back()
+    expect(page).to_have_url(re.compile("context=stacked$"))
+    expect(page.locator("#tried")).to_be_empty()
+
+
 def test_without_javascript_everything_is_read_and_tried(opened: Watched) -> None:
     page = opened(java_script_enabled=False)
     page.goto(FEATURE)

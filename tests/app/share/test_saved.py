@@ -10,7 +10,7 @@ LONG = "A sentence that is said again. " * 200
 
 async def test_a_long_text_is_kept_with_its_feature_and_handed_on(world: World) -> None:
     async with world.client(FakeEngine()) as client:
-        tried = await client.post(FEATURE, data={"text": LONG}, headers=HTMX)
+        tried = await client.post(FEATURE, data={"text": LONG}, headers={**HTMX, "HX-Source": "form#ask"})
         assert "HX-Push-Url" not in tried.headers
         (form,) = Parsed(tried.text).having(action=f"{FEATURE}/save")
         kept = await client.post(str(form["action"]), data={"text": LONG})
