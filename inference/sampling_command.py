@@ -7,7 +7,8 @@ from tqdm import tqdm
 
 from inference.gemma.model import Gemma
 from inference.gemma.origin import find
-from inference.sampled import write_sampled
+from inference.gemma.precision import choose_device, choose_dtype
+from inference.sampled import already, facts_of, write_sampled
 from inference.sampling import VARIED_PREFIXES, SamplingPlan
 
 
@@ -28,7 +29,7 @@ def run(
     batch: int,
     prefixes: tuple[str, ...],
 ) -> dict[str, Any]:
-    """Progress goes to standard error where that is a terminal."""
+    """Progress goes to standard error where that is a terminal. What is done already needs no model."""
     plan = SamplingPlan(
         count=passages,
         length=passage_tokens,
@@ -39,6 +40,10 @@ def run(
         prefixes=prefixes or VARIED_PREFIXES,
     )
     checkpoint = find(model, home=home, model_path=model_path, offline=offline)
+    chosen = choose_device(device)
+    facts = facts_of(checkpoint, plan, device=chosen, dtype=choose_dtype(dtype, chosen))
+    if (done := already(out, facts)) is not None:
+        return done
     loaded = Gemma.load(checkpoint, device=device, dtype=dtype)
     with tqdm(desc="sampling", unit="token", unit_scale=True, disable=None) as bar:
 

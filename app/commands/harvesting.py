@@ -74,7 +74,7 @@ def sample(settings: Settings, model: str, out: Path, **asked: Any) -> None:
     """Have MODEL write texts by itself, as a corpus for `gemlens harvest` that may be given away.
 
     Beside the file lies another of the same name (.json) with the seed, the model and every setting. Stopped, the same
-    command goes on from where it was."""
+    command goes on from where it was; a file that is there is never replaced."""
     from inference.server import prepare_environment
 
     prepare_environment()
@@ -83,5 +83,6 @@ def sample(settings: Settings, model: str, out: Path, **asked: Any) -> None:
 
     set_threads(settings.threads)
     places = {name: getattr(settings, name) for name in ("home", "model_path", "device", "dtype", "offline")}
+    done = "done already, " if out.exists() else ""
     facts = run(model, out, **places, **asked)
-    click.echo(f"{out}: {facts['tokens']:,} tokens in {facts['passages']:,} passages, seed {facts['seed']}.")
+    click.echo(f"{out}: {done}{facts['tokens']:,} tokens in {facts['passages']:,} passages, seed {facts['seed']}.")
