@@ -7,7 +7,7 @@ sentence on standard error and exit status 1; a wrong command line ends with 2.
 
 import click
 
-from app.commands import dictionaries, exchange, harvesting, people, serving
+from app.commands import dictionaries, exchange, harvesting, jobs, people, serving
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -33,6 +33,7 @@ for verb in (
     harvesting.sample,
     exchange.import_,
     exchange.export,
+    jobs.jobs,
     people.people,
     people.keys,
 ):
