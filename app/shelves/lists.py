@@ -73,7 +73,7 @@ async def make(request: Request) -> Response:
             session, who, title=fields.get("title", ""), description=fields.get("description", "")
         )
         if fields.get("features", "").strip():
-            some = await shelves.spelt_out(session, who, files.lines(fields["features"]))
+            some = await reading.named(session, who, files.lines(fields["features"]))
             await shelves.add(session, who, made.public_id, some, again=True)
     return _to(request, made.public_id)
 
@@ -196,7 +196,7 @@ async def add(request: Request, list_id: str) -> Response:
     fields = await text_fields(request)
     who = principal.current(request)
     async with database_of(request).session() as session:
-        some = await shelves.spelt_out(session, who, files.lines(fields.get("features", "")))
+        some = await reading.named(session, who, files.lines(fields.get("features", "")))
         await shelves.add(session, who, list_id, some, again=True)
     return _to(request, list_id)
 

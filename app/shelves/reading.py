@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.shelves.view import Entry, Lists, ListView, Summary
 from app.store import features, labels, ownership, shelves, sources, tokens
 from app.store.features import Bands
-from app.store.shelves import Item, List
+from app.store.shelves import Item, List, Named
 from app.web.examples import draw, ids_shown
 from app.web.principal import Principal
 from inference.errors import BadInput, NotFound
@@ -35,6 +35,16 @@ def check_page(written: str) -> int:
     if not (written.isascii() and written.isdigit() and 0 < len(written) <= 6 and int(written) > 0):
         raise BadInput(f"{written[:20]!r} is no number of a page; pages are counted from 1.")
     return int(written)
+
+
+async def named(session: AsyncSession, principal: Principal | None, written: Sequence[Named]) -> list[Named]:
+    """Features to be put on a list. What is not here yet may come; an index past the end of a source that is here
+    never will."""
+    found = [shelves.checked(one) for one in await shelves.spelt_out(session, principal, written)]
+    for one, place in zip(found, await shelves.resolve(session, principal, found), strict=True):
+        if place.beyond:
+            raise BadInput(f"{one} cannot be put on a list: {place.reason}")
+    return found
 
 
 def summaries(lists: Sequence[List], principal: Principal | None) -> Lists:

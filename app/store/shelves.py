@@ -58,6 +58,8 @@ class Place:
     vector_title: str | None = None
     reason: str = ""
     """Why it leads to nothing; empty where it does."""
+    beyond: bool = False
+    """The source is here, and has no such feature."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -369,7 +371,10 @@ def _place(
         of = "" if name.model in models else f", nor the model {name.model}"
         return Place(reason=f"The source {name.source} is not on this server{of}.")
     if int(name.index) >= source[1]:
-        return Place(reason=f"{name.source} has no such feature here: it has {source[1]:,}.")
+        return Place(
+            reason=f"{name.source} has no such feature here: its {source[1]:,} are numbered 0 to {source[1] - 1}.",
+            beyond=True,
+        )
     return Place(source_id=source[0], feature=int(name.index))
 
 

@@ -101,7 +101,9 @@ async def test_what_people_write_does_nothing_to_the_page(house: House) -> None:
 
 async def test_a_list_says_what_of_it_is_gone(house: House) -> None:
     here = await made(house, 1, 2)
-    await post(house, f"{here}/add", features=f"{NAME}/64\n{MODEL}/30-other/5\ngemma-3-27b/40-far-away/6")
+    await post(house, f"{here}/add", features=f"{NAME}/63\n{MODEL}/30-other/5\ngemma-3-27b/40-far-away/6")
+    async with house.database.session() as session:
+        await session.execute(text("update source set width = 60 where name = :name"), {"name": SOURCE})
     found = await view(house, here)
     assert found["gone"] == 3
     reasons = [entry["gone"] for entry in found["entries"]]
@@ -115,7 +117,19 @@ async def test_a_list_says_what_of_it_is_gone(house: House) -> None:
         await session.execute(text("delete from source where name = :name"), {"name": SOURCE})
     found = await view(house, here)
     assert found["gone"] == 5
-    assert order(found) == ["1", "2", "64", "5", "6"]
+    assert order(found) == ["1", "2", "63", "5", "6"]
+
+
+async def test_an_index_past_the_end_of_a_source_that_is_here_is_refused(house: House) -> None:
+    here = await made(house, 1)
+    refused = await house.client.post(f"{here}/add", data={"features": f"{NAME}/2\n{NAME}/64"})
+    assert refused.status_code == 400
+    assert f"{NAME}/64 cannot be put on a list: {SOURCE} has no such feature here" in Parsed(refused.text).text
+    assert "numbered 0 to 63" in Parsed(refused.text).text
+    new = await house.client.post("/lists", data={"title": "new", "features": f"{NAME}/64"})
+    assert new.status_code == 400
+    assert order(await view(house, here)) == ["1"]
+    assert len((await house.client.get("/lists.json")).json()["lists"]) == 1
 
 
 async def test_a_list_goes_out_and_comes_back_the_same(house: House) -> None:
