@@ -3,6 +3,7 @@
 
 const root = document.getElementById("plots");
 const LISTED = 60;
+const MORE = 300;
 const AGAIN_MS = 2000;
 const NEVER = -7;
 // Shares of tokens as powers of ten; what is below the least of them is drawn as if it never fired.
@@ -49,9 +50,18 @@ function escaped(text) {
   return box.innerHTML;
 }
 
-function list(map, points) {
+function list(map, points, most = LISTED) {
   const box = document.getElementById("selected");
-  box.replaceChildren(...points.slice(0, LISTED).map((point) => {
+  const more = document.getElementById("more");
+  const listed = Math.min(most, points.length);
+  document.getElementById("found").textContent = counted(points.length, listed);
+  more.hidden = listed === points.length;
+  more.textContent = `Show ${Math.min(MORE, points.length - listed).toLocaleString("en")} more`;
+  more.onclick = () => {
+    list(map, points, listed + MORE);
+    box.children[listed].querySelector("a").focus();
+  };
+  box.replaceChildren(...points.slice(0, listed).map((point) => {
     const item = document.createElement("li");
     const link = document.createElement("a");
     link.href = `${root.dataset.features}/${map.indexes[point]}`;
@@ -63,8 +73,23 @@ function list(map, points) {
   }));
 }
 
-function count(points) {
-  document.getElementById("found").textContent = points ? `${points.length.toLocaleString("en")} ${points.length === 1 ? "feature" : "features"}${points.length > LISTED ? `, the first ${LISTED} listed` : ""}` : "";
+function counted(all, listed) {
+  const features = `${all.toLocaleString("en")} ${all === 1 ? "feature" : "features"}`;
+  return listed < all ? `${listed.toLocaleString("en")} of ${features} listed` : features;
+}
+
+// Nothing is chosen: not the same as a choice that nothing fits.
+function unlist() {
+  document.getElementById("selected").replaceChildren();
+  document.getElementById("found").textContent = "";
+  document.getElementById("more").hidden = true;
+}
+
+function keepInAddress(wanted) {
+  const place = new URL(location.href);
+  if (wanted) place.searchParams.set("q", wanted);
+  else place.searchParams.delete("q");
+  history.replaceState(history.state, "", place);
 }
 
 function draw(map) {
@@ -84,17 +109,21 @@ function draw(map) {
     { ...options, scrollZoom: true, displayModeBar: true, modeBarButtons: [["zoom2d", "pan2d", "select2d", "lasso2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]] });
   place.on("plotly_click", (event) => { location.href = `${root.dataset.features}/${map.indexes[event.points[0].pointIndex]}`; });
   place.on("plotly_selected", (event) => {
-    const points = event ? event.points.map((point) => point.pointIndex) : null;
-    list(map, points ?? []);
-    count(points);
+    if (event) list(map, event.points.map((point) => point.pointIndex));
+    else unlist();
   });
-  find.addEventListener("input", () => {
+  function search() {
     const wanted = find.value.trim().toLowerCase();
     const points = wanted ? map.labels.flatMap((label, point) => (label?.toLowerCase().includes(wanted) ? [point] : [])) : null;
     Plotly.restyle(place, { selectedpoints: [points] });
-    list(map, points ?? []);
-    count(points);
+    if (points) list(map, points);
+    else unlist();
+  }
+  find.addEventListener("input", () => {
+    keepInAddress(find.value.trim());
+    search();
   });
+  if (find.value.trim()) search();
 }
 
 async function ask() {

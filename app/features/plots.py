@@ -23,6 +23,7 @@ from app.web.house import house_of
 from app.web.sources import known_model
 
 TEMPLATE = "features/plots.html"
+LONGEST_SEARCH = 200
 POLICY = {"Content-Security-Policy": csp.policy(inline_styles=True)}
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(known_model)])
@@ -73,6 +74,7 @@ async def show(request: Request, model: str, source: str) -> Response:
         "view": view,
         "model": model,
         "here": here,
+        "q": request.query_params.get("q", "")[:LONGEST_SEARCH],
         "served": model in house_of(request).engines,
     }
     return templating.page(request, TEMPLATE, context, headers=POLICY)

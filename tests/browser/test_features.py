@@ -252,7 +252,12 @@ def test_the_map_is_searched_selected_and_opened(opened: Watched) -> None:
     page.get_by_label("Label holds").fill("medical")
     expect(page.locator("#found")).to_contain_text("1 feature")
     expect(page.locator("#selected a")).to_have_text("0")
+    assert page.url.endswith("/plots?q=medical")
+    page.reload()
+    expect(page.locator("#found")).to_have_text("1 feature")
+    expect(page.locator("#selected a")).to_have_text("0")
     page.get_by_label("Label holds").fill("")
+    expect(page).to_have_url(re.compile("/plots$"))
     box = page.locator("#feature-map .nsewdrag").bounding_box()
     assert box is not None
     corners = [(5, 5), (box["width"] - 5, 5), (box["width"] - 5, box["height"] - 5), (5, box["height"] - 5), (5, 5)]
@@ -261,8 +266,12 @@ def test_the_map_is_searched_selected_and_opened(opened: Watched) -> None:
     for x, y in corners:
         page.mouse.move(box["x"] + x, box["y"] + y, steps=4)
     page.mouse.up()
-    expect(page.locator("#found")).to_contain_text("63 features")
+    expect(page.locator("#found")).to_have_text("60 of 63 features listed")
     expect(page.locator("#selected li")).to_have_count(60)
+    page.get_by_role("button", name="Show 3 more").click()
+    expect(page.locator("#selected li")).to_have_count(63)
+    expect(page.locator("#found")).to_have_text("63 features")
+    expect(page.locator("#more")).to_be_hidden()
 
 
 def test_print_leaves_out_what_only_a_screen_can_do(opened: Watched, picture: Picture) -> None:
