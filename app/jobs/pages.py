@@ -27,21 +27,33 @@ async def show(request: Request) -> Response:
     return templating.page(request, TEMPLATE, context, blocks=("jobs",))
 
 
+@router.get("/jobs/{job}")
+async def one(request: Request, job: str) -> Response:
+    """A job stands among those after it, so its address leads to its place there."""
+    number, _ = await _found(request, job)
+    return RedirectResponse(address(request.scope, "jobs", before=number + 1) + f"#job-{number}", status_code=303)
+
+
 @router.post("/jobs/{job}")
 async def wish(request: Request, job: str) -> Response:
     """What people want of a job holds at its next checkpoint."""
     wanted = (await text_fields(request)).get("want", "")
     if wanted not in WISHES:
         raise BadInput(f"want={wanted[:40]!r} is nothing that a job can do; pause, run and cancel are.")
-    if not (job.isascii() and job.isdigit() and len(job) < 18):
-        raise NotFound(f"There is no job {job[:40]!r}. /jobs lists those there are.")
-    database = database_of(request)
-    async with database.session() as session:
-        known = await queries.status(session, int(job))
-    if known is None:
-        raise NotFound(f"There is no job {job}. /jobs lists those there are.")
-    if known in ("todo", "doing"):
-        await progress.want(database, int(job), cast(Wish, wanted))
+    number, status = await _found(request, job)
+    if status in ("todo", "doing"):
+        await progress.want(database_of(request), number, cast(Wish, wanted))
     if templating.is_fragment(request):
         return await show(request)
     return RedirectResponse(address(request.scope, "jobs"), status_code=303)
+
+
+async def _found(request: Request, job: str) -> tuple[int, str]:
+    """Number and status of a job that there is."""
+    if not (job.isascii() and job.isdigit() and len(job) < 18):
+        raise NotFound(f"There is no job {job[:40]!r}. /jobs lists those there are.")
+    async with database_of(request).session() as session:
+        status = await queries.status(session, int(job))
+    if status is None:
+        raise NotFound(f"There is no job {job}. /jobs lists those there are.")
+    return int(job), status

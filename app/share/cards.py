@@ -20,6 +20,7 @@ from app.store import sources
 from app.store.at_hand import database_of
 from app.web.cards import Card
 from app.web.house import house_of
+from inference.errors import NotFound
 
 FOLDER = "cards"
 FRESH_SECONDS = 300
@@ -54,6 +55,14 @@ async def of_source(request: Request, model: str, source: str) -> Response:
         found = await sources.find(session, model, source)
         spread = await handing_on.spread(session, found)
     return await _picture(request, handing_on.source_card(found, spread))
+
+
+@router.get("/cards/{name:path}")
+async def of_nothing(name: str) -> Response:
+    raise NotFound(
+        f"There is no card {name[:80]!r}. A feature's is at /cards/{{model}}/{{source}}/{{index}}.png, a source's at "
+        "/cards/{model}/{source}.png, a saved view's at /cards/s/{id}.png."
+    )
 
 
 async def _picture(request: Request, card: Card) -> Response:

@@ -167,3 +167,16 @@ async def test_jobs_are_a_table_that_does_not_end_with_a_page(
     for written, job in zip(rows[:2], newest["jobs"], strict=True):
         assert (int(written["id"]), written["state"], written["ended"]) == (job["id"], job["state"], "")
         assert datetime.fromisoformat(written["queued"]) == datetime.fromisoformat(job["queued"])
+
+
+async def test_a_jobs_address_leads_to_its_place_on_the_page(client: httpx2.AsyncClient, database: Database) -> None:
+    job = await enqueue(database, "first_source", model="gemma-3-270m")
+    await enqueue(database, "first_source", model="gemma-3-1b")
+    led = (await client.get(f"/jobs/{job}")).headers["location"]
+    page, _, anchor = led.partition("#")
+    assert f'id="{anchor}"' in (await client.get(page)).text
+    assert anchor == f"job-{job}"
+    for missing in ("999999", "x", "9" * 30):
+        answer = await client.get(f"/jobs/{missing}")
+        assert answer.status_code == 404
+        assert "There is no job" in answer.text

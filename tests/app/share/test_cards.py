@@ -154,3 +154,12 @@ async def test_oembed_answers_within_what_is_asked(world: World) -> None:
     }  # fmt: skip
     assert "JSON" in refused["xml"].json()["message"]
     assert all(answer.json()["message"] for answer in refused.values())
+
+
+async def test_a_card_that_is_none_says_where_cards_are(world: World) -> None:
+    async with world.client() as client:
+        for name in ("nope.png", "a/b/c/d.png", "x"):
+            answer = await client.get(f"/cards/{name}")
+            assert answer.status_code == 404
+            assert f"There is no card '{name}'" in Parsed(answer.text).text
+            assert "/cards/{model}/{source}/{index}.png" in Parsed(answer.text).text
