@@ -76,7 +76,6 @@ def already(out: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
 @contextmanager
 def _in_words(out: Path) -> Iterator[None]:
     """Says why a file cannot be written."""
-    """Says why a file cannot be written."""
     try:
         yield
     except OSError as error:

@@ -126,7 +126,7 @@ def check_same_run(
 ) -> None:
     """Notes which run a folder belongs to; refuses a folder of another. `known` reads what an earlier version noted."""
     path = folder / "run.json"
-    with room_for("which run this is", folder, kept=False):
+    with room_for("the description of the run", folder, kept=False):
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
             write_json(path, identity)
