@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from app.catalogue.wanted import ROOT
 from app.db.database import Database
 from app.features import listing
 from app.features.handing_on import shared_source
@@ -56,6 +58,9 @@ class SourceView:
     names: Names
     origin: Origin
     cite: str
+    loaded_from: str | None
+    """How Python names its dictionary: `hf:…`, or a folder from the root of the repository; None where only the last
+    names of a folder elsewhere may be said."""
 
     @property
     def many(self) -> bool:
@@ -170,7 +175,16 @@ async def _view(request: Request, model: str, source: str) -> SourceView:
         names=Names.of(found),
         origin=Origin.of(found),
         cite=cite(found),
+        loaded_from=loaded_from(found.location),
     )
+
+
+def loaded_from(location: str | None) -> str | None:
+    """Of the folders here only those that come with Gemlens are named: where others lie is nobody's business."""
+    if location is None or not location.startswith("dir:"):
+        return location
+    folder = Path(location.removeprefix("dir:"))
+    return str(folder.relative_to(ROOT)) if folder.is_relative_to(ROOT / "starter") else None
 
 
 async def _labelled(session: AsyncSession, source: SourceRow, listed: list[Row]) -> list[Row]:
