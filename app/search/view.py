@@ -79,6 +79,8 @@ class Tried:
     """The engine needs a moment; asking again soon brings the rest."""
     cut: bool = False
     """There may be more than were taken."""
+    far: bool = False
+    """Even the nearest is not close in meaning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,11 @@ class Results:
     @property
     def follows(self) -> bool:
         return any(way.follows for way in self.tried)
+
+    @property
+    def far(self) -> bool:
+        """Whether all that was found is near in meaning alone, and not close."""
+        return any(way.far for way in self.tried) and not any(way.found for way in self.tried if not way.far)
 
     @property
     def cut(self) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,10 @@ SPELLING_CHARACTERS = 4
 """Shorter words resemble too many others."""
 _OPERATORS = re.compile(r'"|(?:^|\s)-\w|\bOR\b')
 """Who writes these means the words as they are written."""
+CLOSE = 0.45
+"""From this cosine on a label is close in meaning. Measured with the 2,024 labels of 12-starter-res-2k, by the cosine
+of the nearest: for 30 strings of nonsense it was 0.24 to 0.43 (median 0.36), for 40 subjects such as “months” 0.22 to
+0.68 (median 0.39), 13 of them above 0.45. So below it a match says no more than one of nonsense would."""
 DENSE = 0.1
 """Features that fire on more of all tokens say little about one text: they are left out of matches by prompt, unless
 the filter names a density itself."""
@@ -111,7 +115,11 @@ async def by_meaning(search: Search) -> Outcome:
         found = await meaning.nearest(session, search.scope, answer.vectors[0], depth=DEPTH)
     matches = [_of_label(row, "meaning", rank, cosine=row.rank) for rank, row in _ranked(found)]
     sentence = f"The {_count(len(found), 'label')} nearest in meaning." if found else "No label has a sentence vector."
-    return _outcome("meaning", [Ranking(weight=WEIGHTS["meaning"], matches=matches)], sentence, cut=len(found) == DEPTH)
+    outcome = _outcome(
+        "meaning", [Ranking(weight=WEIGHTS["meaning"], matches=matches)], sentence, cut=len(found) == DEPTH
+    )
+    far = bool(found) and found[0].rank < CLOSE
+    return replace(outcome, tried=replace(outcome.tried, far=far))
 
 
 async def by_token(search: Search) -> Outcome:

@@ -102,6 +102,18 @@ async def test_meaning_ranks_labels_by_cosine(searched: Searched) -> None:
     assert {answer["hits"][place]["label"] for place in range(3)} == {"musical instruments"}
 
 
+async def test_hits_that_are_near_in_meaning_alone_and_not_close_are_called_so(searched: Searched) -> None:
+    said = "Nothing is close in meaning; these are the nearest."
+    for query, by, close in (("musical instruments", "meaning", True), ("qqxqqz", "meaning,words,token", False)):
+        found = reasons(await searched.json(q=query, by=by), "meaning")
+        assert (max(reason["cosine"] for reason in found.values()) > 0.45) is close
+        assert (said in (await searched.page(q=query, by=by)).text) is not close
+    cosines = reasons(await searched.whole(q="doctor zzqqxx", by="meaning"), "meaning")
+    assert max(reason["cosine"] for reason in cosines.values()) < 0.45
+    assert said in (await searched.page(q="doctor zzqqxx", by="meaning")).text
+    assert said not in (await searched.page(q="doctor zzqqxx", by="meaning,token")).text
+
+
 async def test_a_text_finds_what_fires_on_it_relative_to_each_peak(searched: Searched) -> None:
     text = "The doctor asked the nurse"
     answer = await searched.json(q=text, by="prompt", model=MODEL)
