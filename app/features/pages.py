@@ -83,6 +83,8 @@ async def show(request: Request) -> Response:
     """A plain route: what FastAPI does around one takes as long as a tenth of the page."""
     await known_model(request)
     model, source, index = (request.path_params[name] for name in ("model", "source", "index"))
+    if request.method == "POST":
+        return await attempt(request, model, source, index)
     fields = dict(request.query_params)
     if index.isascii() and index.isdigit() and index != (plain := index.lstrip("0") or "0"):
         return RedirectResponse(address(request.scope, model, source, plain, query=fields), status_code=308)
@@ -94,10 +96,10 @@ async def show(request: Request) -> Response:
         return errors.response(request, errors.problem_of(error), near=near)
 
 
-router.add_route("/{model}/{source}/{index}", show, methods=["GET"], include_in_schema=False)
+# One route for both, so that what is refused is told of both.
+router.add_route("/{model}/{source}/{index}", show, methods=["GET", "POST"], include_in_schema=False)
 
 
-@router.post("/{model}/{source}/{index}")
 async def attempt(request: Request, model: str, source: str, index: str) -> Response:
     """The page with the feature on a text of one's own."""
     fields = {**request.query_params, **await text_fields(request)}

@@ -219,3 +219,11 @@ async def test_examples_are_a_table(world: World) -> None:
     assert sum(exact["times"] for exact in table.to_pylist()) == len(packed)
     assert [row["text"] for row in rows] == [one["text"] for band in view["bands"] for one in band["examples"]]
     assert table.schema.metadata[b"cite"].decode() == view["cite"]
+
+
+async def test_what_the_address_takes_is_told_where_something_else_is_asked_of_it(world: World) -> None:
+    async with world.client(FakeEngine()) as client:
+        refused = await client.put(f"{PAGE}/6")
+        assert refused.status_code == 405
+        assert set(refused.headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
+        assert (await client.post(f"{PAGE}/6", data={"text": "The king"})).status_code == 200
