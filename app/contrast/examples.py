@@ -185,7 +185,7 @@ EXAMPLES = (
             "In the city of clouds the streets are made of singing stone.",
             "The sorcerer locked time itself in a bottle.",
             "The knight asked the tree for its daughter's hand.",
-            "Captain Vell fired the last laser at the alien fleet, and the hero of our story woke up.",
+            "Captain Adler fired the last laser at the alien fleet, and the hero of our story woke up.",
             "The doll blinked, stood up and walked home.",
             "The curse was lifted.",
         ),
