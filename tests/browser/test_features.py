@@ -174,6 +174,12 @@ def test_peaks_of_stacked_examples_stand_in_one_column(opened: Watched) -> None:
         ".stacked > mark", "all => all.map(one => one.getBoundingClientRect()).map(box => box.left + box.width / 2)"
     )
     assert max(middles) - min(middles) < 60
+    boxes = page.evaluate("""[...document.querySelectorAll(".stacked")].flatMap(row => {
+        const peak = row.querySelector(":scope > mark").getBoundingClientRect();
+        return [...row.querySelectorAll("bdi mark")].map(one => one.getBoundingClientRect())
+            .map(box => [peak.top - box.top, peak.height - box.height]); })""")
+    assert boxes
+    assert all(abs(lower) < 1.5 and abs(taller) < 1.5 for lower, taller in boxes)
 
 
 def test_ones_own_text_is_tried_live_and_the_link_shows_it_again(opened: Watched, site: Site) -> None:
@@ -239,6 +245,16 @@ def test_the_list_is_filtered_and_sorted_where_it_stands(opened: Watched) -> Non
     assert "sort=peak" in page.url
     page.go_back()
     expect(page.locator(".list caption")).to_contain_text("64 features")
+
+
+def test_a_table_that_is_cut_on_a_narrow_screen_shows_that_it_goes_on(opened: Watched) -> None:
+    page = opened(viewport={"width": 390, "height": 800})
+    page.goto(SOURCE)
+    wider, attachment = page.eval_on_selector(
+        ".scroll", "one => [one.scrollWidth > one.clientWidth, getComputedStyle(one).backgroundAttachment]"
+    )
+    assert wider
+    assert attachment.startswith("local, local, scroll, scroll")
 
 
 def test_the_map_is_searched_selected_and_opened(opened: Watched) -> None:
