@@ -66,7 +66,7 @@ async def test_adding_is_all_or_nothing(house: House) -> None:
     unknown = await house.api(
         "list/add-features", {"listId": list_id, "featuresToAdd": [feature(3), feature(64)]}, status=404
     )
-    assert "has no such feature here: it has 64" in unknown["message"]
+    assert "has no such feature here: its 64 are numbered 0 to 63" in unknown["message"]
     assert set(unknown) == {"error", "message"}
     assert await numbers(house, list_id) == ["1", "2"]
 
