@@ -99,7 +99,11 @@ class Settings(BaseSettings):
     )
     device: str = Field("auto", description="Device of the engine: auto, cpu, cuda, cuda:1 or mps.")
     dtype: str = Field("auto", description="Number format of the model: auto, bfloat16 or float32.")
-    threads: int = Field(0, ge=0, description="CPU threads of the engine; 0 chooses by what the machine has.")
+    threads: int = Field(
+        0,
+        ge=0,
+        description="CPU threads of the engine; 0 chooses by the machine, and for short prompts by what is faster.",
+    )
     offline: bool = Field(False, description="Never ask the Hugging Face hub; HF_HUB_OFFLINE=1 does the same.")
     device_mib: int = Field(
         0, ge=0, description="Most memory on the device for dictionaries and caches, in MiB; 0 chooses by the device."

@@ -12,6 +12,7 @@ from inference.engine.lease import LeaseWish
 from inference.engine.memory import is_device_lost, is_out_of_memory
 from inference.engine.passes import Read, out_of_memory
 from inference.engine.queue import Line, Task, Turn
+from inference.engine.threads import SHORT_BYTES, SHORT_TOKENS
 from inference.engine.work import Item
 from inference.engine.workshop import Workshop
 from inference.gemma.sites import Site
@@ -53,7 +54,8 @@ class DeviceLoop:
             if task.item.key is not None and not task.job.over:
                 wants[task.item.key] = wants.get(task.item.key, frozenset()) | task.item.sites
         keep = {task.item.key for task in tasks if task.item.keep and task.item.key is not None} & wants.keys()
-        read, failed = self._workshop.passes.read(wants, keep=keep)
+        with self._workshop.threads.when(short=sum(len(key.ids) for key in wants) <= SHORT_TOKENS):
+            read, failed = self._workshop.passes.read(wants, keep=keep)
         for task in tasks:
             if task.job.over:
                 continue
@@ -64,8 +66,10 @@ class DeviceLoop:
             self._finish(task, read)
 
     def _finish(self, task: Task, read: Read) -> None:
+        short = 0 < task.item.tokens <= SHORT_TOKENS and task.item.finish_bytes <= SHORT_BYTES
         try:
-            result = self._with_second_try(lambda: self._result(task.item, read))
+            with self._workshop.threads.when(short=short):
+                result = self._with_second_try(lambda: self._result(task.item, read))
         except Exception as error:
             if is_device_lost(error):
                 raise

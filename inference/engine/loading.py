@@ -14,7 +14,7 @@ from inference.dictionaries.location import open_dictionary
 from inference.engine.holdings import Holdings
 from inference.engine.room import choose_room, free_bytes
 from inference.engine.settings import EngineSettings
-from inference.engine.threads import set_threads
+from inference.engine.threads import Threads, measured_threads, set_threads
 from inference.engine.trunks import Trunks
 from inference.engine.workshop import Workshop
 from inference.gemma.checkpoint import Checkpoint
@@ -60,14 +60,16 @@ def load_workshop(settings: EngineSettings, loading: Loading) -> Workshop:
     model = Gemma.load(checkpoint, device=settings.device, dtype=settings.dtype)
     log.info("loaded %s on %s as %s with %d threads", checkpoint.model, model.device, model.dtype, threads)
     loading.say(0.95, "Running a first prompt.")
-    workshop = make_workshop(settings, model)
+    on_cpu = model.device.type == "cpu"
+    measured = measured_threads(asked=settings.threads, chosen=threads, width=model.d_model) if on_cpu else None
+    workshop = make_workshop(settings, model, threads=measured or Threads(threads, threads))
     warm_up(model)
     give_back_freed()
     loading.say(1.0, f"{settings.model} is ready.")
     return workshop
 
 
-def make_workshop(settings: EngineSettings, model: Gemma) -> Workshop:
+def make_workshop(settings: EngineSettings, model: Gemma, *, threads: Threads) -> Workshop:
     """Everything around a model that is loaded."""
     room = choose_room(settings, free_bytes=free_bytes(model.device))
     trunks = Trunks(model, lambda: float32_copy(model.checkpoint, model.device))
@@ -80,7 +82,7 @@ def make_workshop(settings: EngineSettings, model: Gemma) -> Workshop:
         open_dictionary=lambda location: open_dictionary(location, home=settings.home, offline=settings.offline),
         check=findings,
     )
-    return Workshop(settings, trunks, holdings, room)
+    return Workshop(settings, trunks, holdings, room, threads)
 
 
 def float32_copy(checkpoint: Checkpoint, device: torch.device) -> Gemma:

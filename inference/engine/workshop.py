@@ -18,6 +18,7 @@ from inference.engine.prompts import ReadPrompt, read_prompts
 from inference.engine.protocol import EngineError, Precision, Prompt, Provenance
 from inference.engine.room import Room
 from inference.engine.settings import EngineSettings
+from inference.engine.threads import Threads
 from inference.engine.trunks import Trunks
 from inference.engine.work import Item
 from inference.errors import BadInput
@@ -33,11 +34,14 @@ KEPT_PROMPTS = 8
 class Workshop:
     """One model on one device."""
 
-    def __init__(self, settings: EngineSettings, trunks: Trunks, holdings: Holdings, room: Room) -> None:
+    def __init__(
+        self, settings: EngineSettings, trunks: Trunks, holdings: Holdings, room: Room, threads: Threads
+    ) -> None:
         self.settings = settings
         self.trunks = trunks
         self.holdings = holdings
         self.room = room
+        self.threads = threads
         self.tokenizer = trunks.main.tokenizer
         self.shape = shape_of(trunks.main)
         self.cache = SiteCache(settings.cache_bytes)

@@ -37,6 +37,7 @@ SHARE: Range = ("from 0 to 1", lambda value: 0 <= value <= 1)
 RUN_RANGES: dict[str, Range] = {
     "batch_tokens": AT_LEAST_ONE,
     "forward_tokens": AT_LEAST_ONE,
+    "buffer_passes": AT_LEAST_ONE,
     "held_out_tokens": AT_LEAST_ONE,
     "log_every_steps": AT_LEAST_ONE,
     "checkpoint_every_steps": AT_LEAST_ONE,

@@ -123,6 +123,9 @@ class TrainConfig:
     forward_tokens: int = 16384
     buffer_bytes: int = 2_000_000_000
     """Bound on the activations held for shuffling, on the device."""
+    buffer_passes: int = 1
+    """How many times the activations held are trained on, each time in another order, before others take their place.
+    Where the forward passes are what takes long, more make better dictionaries of little text; `tokens` counts each."""
     held_out_tokens: int = 65_536
     """Never trained on: thresholds are set and the result is measured on them."""
     seed: int = 0

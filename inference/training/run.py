@@ -73,7 +73,7 @@ class Trainer:
         shape = shape_stream(
             widths=[model.site_width(site) for site in sites], item_bytes=item_bytes, buffer_bytes=config.buffer_bytes,
             passage_tokens=config.passage_tokens, forward_tokens=config.forward_tokens,
-            batch_tokens=config.batch_tokens, total_tokens=config.tokens,
+            batch_tokens=config.batch_tokens, total_tokens=config.tokens, passes=config.buffer_passes,
         )  # fmt: skip
         self.forward_passages = shape.forward_passages
         self.held_out = source.held_out(-(-config.held_out_tokens // (config.passage_tokens - 1)))
@@ -269,7 +269,13 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         held_out = HeldOut(self._model, self.held_out, forward_passages=self.forward_passages, device=self.device)
-        origin = {**self._origin, "tokens": self.step * self.config.batch_tokens, "seed": self.config.seed}
+        tokens = self.step * self.config.batch_tokens
+        origin = {
+            **self._origin,
+            "tokens": tokens,
+            "buffer_passes": self.config.buffer_passes,
+            "seed": self.config.seed,
+        }
         reports: dict[str, Report] = {}
         for bank, reads, writes in zip(self.banks, self.reads, self.writes, strict=True):
             per_layer = self.held_out.size * 4 * (self._model.site_width(reads[0]) + self._model.site_width(writes[0]))

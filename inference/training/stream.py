@@ -1,8 +1,9 @@
 """One stream of forward passes feeds every dictionary: passages in, shuffled batches of activations out.
 
 The stream works in rounds. A round fills a buffer of fixed size in bytes with the activations of all sites at the same
-positions, shuffles it, and is used up batch by batch. Because a round depends only on its number and on where in the
-text it began, a run that was stopped goes on exactly: the round is made again and its used batches are passed over.
+positions, shuffles it, and is used up batch by batch, in several passes if asked for, each in an order of its own.
+A round depends only on its number and on where in the text it began, so a run that was stopped goes on exactly: the
+round is made again and its used batches are passed over.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -68,22 +69,24 @@ class StreamShape:
     batch_tokens: int
     round_tokens: int
     """A multiple of batch_tokens."""
+    passes: int = 1
+    """How many times a round is used before the next is made."""
 
 
 def shape_stream(
     *, widths: Sequence[int], item_bytes: int, buffer_bytes: int, passage_tokens: int, forward_tokens: int,
-    batch_tokens: int, total_tokens: int,
+    batch_tokens: int, total_tokens: int, passes: int = 1,
 ) -> StreamShape:  # fmt: skip
     """Sizes whose buffer stays below `buffer_bytes`."""
     per_token = sum(widths) * item_bytes
-    batches = min(buffer_bytes // (per_token * batch_tokens), -(-total_tokens // batch_tokens))
+    batches = min(buffer_bytes // (per_token * batch_tokens), -(-total_tokens // (batch_tokens * passes)))
     if batches < 1:
         raise BadInput(
             f"A buffer of {buffer_bytes} bytes does not hold one batch: {batch_tokens} tokens of {per_token} bytes. "
             f"Give at least {per_token * batch_tokens} bytes, or smaller batches."
         )
     forward = max(1, forward_tokens // passage_tokens)
-    return StreamShape(passage_tokens, forward, batch_tokens, int(batches) * batch_tokens)
+    return StreamShape(passage_tokens, forward, batch_tokens, int(batches) * batch_tokens, passes)
 
 
 class ActivationStream:
@@ -108,6 +111,7 @@ class ActivationStream:
         self._widths = widths
         self._order = torch.empty(0, dtype=torch.int64)
         self._round = -1
+        self._pass = 0
         self._next_batch = 0
         self._round_state: dict[str, Any] = {}
         self.text_tokens = 0
@@ -119,8 +123,8 @@ class ActivationStream:
 
     def state(self) -> dict[str, Any]:
         """Where the stream is, for `restore`."""
-        return {"round": self._round, "next_batch": self._next_batch, "source": self._round_state,
-                "text_tokens": self.text_tokens}  # fmt: skip
+        return {"round": self._round, "pass": self._pass, "next_batch": self._next_batch,
+                "source": self._round_state, "text_tokens": self.text_tokens}  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Makes the round of `state` again and passes over its used batches."""
@@ -129,13 +133,18 @@ class ActivationStream:
         self._source.restore(state["source"])
         self._round = state["round"] - 1
         self._fill()
+        if state.get("pass", 0):
+            self._shuffle(state["pass"])
         self._next_batch = state["next_batch"]
         self.text_tokens = state["text_tokens"]
 
     def advance(self) -> None:
-        """Moves to the next batch, filling a new round when the last is used up."""
-        if self._round < 0 or self._next_batch * self._shape.batch_tokens >= self._shape.round_tokens:
+        """Moves to the next batch: of this pass, of the next, or of a new round when all passes are used up."""
+        used_up = self._next_batch * self._shape.batch_tokens >= self._shape.round_tokens
+        if self._round < 0 or (used_up and self._pass + 1 == self._shape.passes):
             self._fill()
+        elif used_up:
+            self._shuffle(self._pass + 1)
         else:
             self._next_batch += 1
         start = (self._next_batch - 1) * self._shape.batch_tokens
@@ -178,7 +187,12 @@ class ActivationStream:
                         self._buffers[width][row, filled : filled + count] = part.at(site)[:count]
                 filled += count
             self.text_tokens += passages.size
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._round)
+        self._shuffle(0)
+
+    def _shuffle(self, number: int) -> None:
+        """Begins a pass over the round."""
+        self._pass = number
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._round + number * 998_244_353)
         self._order = torch.randperm(self._shape.round_tokens, generator=generator).to(self._device)
         self._next_batch = 1
 

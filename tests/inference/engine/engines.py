@@ -11,6 +11,7 @@ from inference.engine.core import DeviceEngine
 from inference.engine.loading import Loading, make_workshop
 from inference.engine.protocol import Lease, Prompt, Release, Source
 from inference.engine.settings import EngineSettings
+from inference.engine.threads import Threads
 from inference.engine.workshop import Workshop
 from inference.gemma.model import Gemma
 
@@ -59,7 +60,7 @@ async def started(
     made: list[Workshop] = []
 
     def load(settings: EngineSettings, loading: Loading) -> Workshop:
-        made.append(make_workshop(settings, gemma))
+        made.append(make_workshop(settings, gemma, threads=Threads(1, 1)))
         if change:
             change(made[0])
         return made[0]

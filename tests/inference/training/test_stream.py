@@ -15,11 +15,11 @@ from tests.inference.training.made import token_file
 SITES = (Site("resid_post", 1), Site("attn_out", 2), Site("mlp_in", 2))
 
 
-def stream_of(gemma: Gemma, path: Path, *, round_tokens: int = 128) -> ActivationStream:
+def stream_of(gemma: Gemma, path: Path, *, round_tokens: int = 128, passes: int = 1) -> ActivationStream:
     source = TokenFile(path, passage_tokens=16, seed=3)
     source.held_out(4)
     return ActivationStream(
-        reader=gemma, source=source, sites=SITES, shape=StreamShape(16, 4, 32, round_tokens), seed=1,
+        reader=gemma, source=source, sites=SITES, shape=StreamShape(16, 4, 32, round_tokens, passes), seed=1,
         device=torch.device("cpu"), dtype=torch.float32,
     )  # fmt: skip
 
@@ -62,6 +62,14 @@ def test_a_buffer_smaller_than_a_batch_is_refused() -> None:
         )  # fmt: skip
 
 
+def test_text_that_is_used_several_times_takes_no_larger_buffer_than_it_fills() -> None:
+    shape = shape_stream(
+        widths=[640], item_bytes=4, buffer_bytes=10**9, passage_tokens=16, forward_tokens=64, batch_tokens=32,
+        total_tokens=960, passes=3,
+    )  # fmt: skip
+    assert (shape.round_tokens, shape.passes) == (320, 3)
+
+
 def test_every_batch_row_is_one_position_of_a_plain_pass_at_every_site(tiny_gemma: Gemma, tmp_path: Path) -> None:
     path = tmp_path / "ids.npy"
     np.save(path, 110 + np.arange(840, dtype=np.uint32) % 290)  # no two windows begin alike
@@ -86,17 +94,43 @@ def test_every_batch_row_is_one_position_of_a_plain_pass_at_every_site(tiny_gemm
     assert seen != sorted(seen)
 
 
-def test_a_restored_stream_goes_on_with_the_same_batches(tiny_gemma: Gemma, tmp_path: Path) -> None:
+def rows_of_next(stream: ActivationStream, *, batches: int) -> torch.Tensor:
+    found = []
+    for _ in range(batches):
+        stream.advance()
+        found.append(stream.batch([SITES[0]])[0])
+    return torch.cat(found)
+
+
+def in_one_order(rows: torch.Tensor) -> torch.Tensor:
+    return rows[torch.from_numpy(np.lexsort(rows.numpy().T))]
+
+
+def test_every_pass_over_a_round_has_all_of_it_in_another_order(tiny_gemma: Gemma, tmp_path: Path) -> None:
+    stream = stream_of(tiny_gemma, token_file(tmp_path), passes=3)
+    passes = [rows_of_next(stream, batches=4) for _ in range(3)]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert torch.equal(in_one_order(passes[one]), in_one_order(passes[other]))
+        assert not torch.equal(passes[one], passes[other])
+    once = stream_of(tiny_gemma, token_file(tmp_path))
+    assert torch.equal(rows_of_next(once, batches=4), passes[0])
+    assert torch.equal(rows_of_next(stream, batches=4), rows_of_next(once, batches=4)), "the next round is not the next"
+
+
+@pytest.mark.parametrize(("passes", "before"), [(1, 6), (2, 3), (2, 4), (2, 6), (2, 11), (3, 9)])
+def test_a_restored_stream_goes_on_with_the_same_batches(
+    tiny_gemma: Gemma, tmp_path: Path, passes: int, before: int
+) -> None:
     path = token_file(tmp_path)
-    stream = stream_of(tiny_gemma, path)
-    for _ in range(6):
+    stream = stream_of(tiny_gemma, path, passes=passes)
+    for _ in range(before):
         stream.advance()
     state = stream.state()
     following = []
     for _ in range(5):
         stream.advance()
         following.append(stream.batch([SITES[1]]))
-    again = stream_of(tiny_gemma, path)
+    again = stream_of(tiny_gemma, path, passes=passes)
     again.restore(state)
     for batch in following:
         again.advance()
