@@ -85,11 +85,40 @@ function unlist() {
   document.getElementById("more").hidden = true;
 }
 
-function keepInAddress(wanted) {
+function keepInAddress(name, wanted) {
   const place = new URL(location.href);
-  if (wanted) place.searchParams.set("q", wanted);
-  else place.searchParams.delete("q");
+  place.searchParams.delete(name === "q" ? "within" : "q");
+  if (wanted) place.searchParams.set(name, wanted);
+  else place.searchParams.delete(name);
   history.replaceState(history.state, "", place);
+}
+
+// What was drawn, as corners "x_y" in the map's own units; of a long line so many that an address can hold them.
+const CORNERS = 60;
+
+function corners(event) {
+  const { range, lassoPoints } = event;
+  const [x, y] = range
+    ? [[range.x[0], range.x[1], range.x[1], range.x[0]], [range.y[0], range.y[0], range.y[1], range.y[1]]]
+    : [lassoPoints.x, lassoPoints.y];
+  const every = Math.ceil(x.length / CORNERS);
+  return x.map((one, at) => [one, y[at]]).filter((_, at) => at % every === 0);
+}
+
+function written(shape) {
+  return shape.map((corner) => corner.map((number) => Number(number.toPrecision(4))).join("_")).join(" ");
+}
+
+function read(text) {
+  const shape = (text ?? "").split(" ").map((corner) => corner.split("_").map(Number));
+  return shape.length > 2 && shape.every((corner) => corner.length === 2 && corner.every(Number.isFinite)) ? shape : null;
+}
+
+function inside(shape, x, y) {
+  return shape.reduce((odd, [ax, ay], at) => {
+    const [bx, by] = shape[(at + 1) % shape.length];
+    return (ay > y) !== (by > y) && x < ((bx - ax) * (y - ay)) / (by - ay) + ax ? !odd : odd;
+  }, false);
 }
 
 function draw(map) {
@@ -109,9 +138,21 @@ function draw(map) {
     { ...options, scrollZoom: true, displayModeBar: true, modeBarButtons: [["zoom2d", "pan2d", "select2d", "lasso2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]] });
   place.on("plotly_click", (event) => { location.href = `${root.dataset.features}/${map.indexes[event.points[0].pointIndex]}`; });
   place.on("plotly_selected", (event) => {
-    if (event) list(map, event.points.map((point) => point.pointIndex));
-    else unlist();
+    if (!event) return;
+    find.value = "";
+    const shape = corners(event);
+    keepInAddress("within", written(shape));
+    within(shape);
   });
+  place.on("plotly_deselect", () => {
+    keepInAddress("within", "");
+    search();
+  });
+  function within(shape) {
+    const points = map.indexes.flatMap((_, point) => (inside(shape, map.x[point], map.y[point]) ? [point] : []));
+    Plotly.restyle(place, { selectedpoints: [points] });
+    list(map, points);
+  }
   function search() {
     const wanted = find.value.trim().toLowerCase();
     const points = wanted ? map.labels.flatMap((label, point) => (label?.toLowerCase().includes(wanted) ? [point] : [])) : null;
@@ -120,10 +161,12 @@ function draw(map) {
     else unlist();
   }
   find.addEventListener("input", () => {
-    keepInAddress(find.value.trim());
+    keepInAddress("q", find.value.trim());
     search();
   });
+  const shape = read(new URL(location.href).searchParams.get("within"));
   if (find.value.trim()) search();
+  else if (shape) within(shape);
 }
 
 async function ask() {

@@ -142,7 +142,8 @@ class DrawnBand:
 
     def items(self, context: Context, *, trying: str | None) -> Markup:
         """Its examples as items of a list. `trying`: the address where a passage of them can be tried, if any."""
-        return Markup("".join([_item(one, context, trying) for one in self.examples]))
+        link = None if trying is None else escape(f"{trying}{'&' if '?' in trying else '?'}passage=")
+        return Markup("".join([_item(one, context, link) for one in self.examples]))
 
 
 def _item(one: Drawn, context: Context, trying: str | None) -> str:
@@ -151,7 +152,7 @@ def _item(one: Drawn, context: Context, trying: str | None) -> str:
     link = ""
     if trying is not None:
         said = f'try<span class="unseen"> passage {one.passage}</span>'
-        link = f' <a href="{escape(trying)}?passage={one.passage}" rel="nofollow">{said}</a>'
+        link = f' <a href="{trying}{one.passage}" rel="nofollow">{said}</a>'
     return (
         f'<li>\n{one.written(context)}<p class="beside"><span title="{where}">{numbers.value(one.peak)}</span>'
         f"{times if one.times > 1 else ''}{link}</p>\n</li>\n"

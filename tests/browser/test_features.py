@@ -290,6 +290,32 @@ def test_the_map_is_searched_selected_and_opened(opened: Watched) -> None:
     expect(page.locator("#more")).to_be_hidden()
 
 
+def test_what_is_drawn_on_the_map_stands_in_the_address(opened: Watched) -> None:
+    page = opened(viewport=SIZES["desk"])
+    page.goto(f"{OTHER_HOUSE}/plots")
+    expect(page.locator("#feature-map .points path").first).to_be_visible()
+    box = page.locator("#feature-map .nsewdrag").bounding_box()
+    assert box is not None
+    left, top, middle, bottom = box["x"] + 2, box["y"] + 2, box["x"] + box["width"] / 2, box["y"] + box["height"] - 2
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in ((middle, top), (middle, bottom), (left, bottom), (left, top)):
+        page.mouse.move(x, y, steps=4)
+    page.mouse.up()
+    expect(page).to_have_url(re.compile(r"/plots\?within=[-+._\d]+$"))
+    found = page.locator("#found").inner_text()
+    listed = page.locator("#selected a").all_inner_texts()
+    assert 0 < len(listed) < 60
+    page.reload()
+    expect(page.locator("#found")).to_have_text(found)
+    assert page.locator("#selected a").all_inner_texts() == listed
+    page.get_by_label("Label holds").fill("medical")
+    expect(page).to_have_url(re.compile(r"/plots\?q=medical$"))
+    page.goto(f"{OTHER_HOUSE}/plots?within=1_2+nonsense")
+    expect(page.locator("#feature-map .points path").first).to_be_visible()
+    expect(page.locator("#found")).to_have_text("")
+
+
 def test_print_leaves_out_what_only_a_screen_can_do(opened: Watched, picture: Picture) -> None:
     page = opened()
     page.goto(FEATURE)

@@ -1,6 +1,7 @@
 """The feature page over a small house: what was given is what the page says."""
 
 import io
+import re
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,17 @@ async def test_reading_asks_the_engine_for_nothing(world: World) -> None:
         for rest in ("/6", "/6?text=some+text", "/6.json", "", "/plots"):
             assert (await client.get(PAGE + rest)).status_code == 200
     assert engine.asked == []
+
+
+async def test_an_example_is_tried_on_a_page_that_shows_examples_the_same_way(world: World) -> None:
+    async with world.client(FakeEngine()) as client:
+        plain = (await client.get(f"{PAGE}/6")).text
+        whole = (await client.get(f"{PAGE}/6?context=full&breaks=1")).text
+    links = re.findall(r'href="([^"]+)" rel="nofollow">try<', plain)
+    assert links
+    assert all(re.fullmatch(rf"{PAGE}/6\?passage=\d+", link) for link in links)
+    kept = re.findall(r'href="([^"]+)" rel="nofollow">try<', whole)
+    assert kept == [link.replace("?", "?context=full&amp;breaks=1&amp;") for link in links]
 
 
 async def test_a_text_of_ones_own_is_tried_with_and_without_a_script(world: World) -> None:
