@@ -1,10 +1,12 @@
 """How numbers are written on pages: three digits, because no more of them hold on every machine."""
 
 import math
+from functools import lru_cache
 
 
+@lru_cache(maxsize=32_768)
 def value(number: float | None) -> str:
-    """An activation: `1,230`, `12.3`, `0.00123`, `0`."""
+    """An activation: `1,230`, `12.3`, `0.00123`, `0`. Remembered, because a page writes most of them twice."""
     if number is None or math.isnan(number):
         return "–"
     if number == 0:
