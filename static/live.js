@@ -1,33 +1,60 @@
 // The live page: moving in the map by keys, spans by shift and click, a slider for density, the model's words as they come.
 "use strict";
 (() => {
-  // --- the map: one stop of the tab key, arrows inside -----------------------------------------------------------
-  function cells(map) {
-    return [...map.querySelectorAll("tr")].map((row) => [...row.querySelectorAll("button")]);
+  // --- the map: one stop of the tab key, arrows inside; a cell is chosen as its row's and its column's heads are ----
+  const STOPS = "button, td[title]";
+  function stops(map) {
+    return [...map.querySelectorAll("tr")].map((row) => [...row.querySelectorAll(STOPS)]);
   }
   function prepare() {
     for (const map of document.querySelectorAll(".map")) {
-      const buttons = map.querySelectorAll("button");
-      const marked = map.querySelector("tr.on td button") ?? buttons[0];
-      for (const button of buttons) button.tabIndex = button === marked ? 0 : -1;
+      map.firstElementChild.setAttribute("role", "grid");
+      for (const stop of map.querySelectorAll("button, [tabindex]")) stop.tabIndex = -1;
+      stopAt(map.querySelector("td[aria-current]") ?? map.querySelector("tr.on td[title]") ?? map.querySelector("button"));
     }
     addSlider();
   }
+  function stopAt(next, before) {
+    if (before) before.tabIndex = -1;
+    next.tabIndex = 0;
+  }
+  // The answer takes a cell's place in the tab order away, and the focus with it.
+  let returns = false;
+  function choose(cell) {
+    returns = true;
+    const source = cell.parentElement.cells[0].querySelector("button").value;
+    const token = cell.closest("table").tHead.rows[0].cells[cell.cellIndex].querySelector("button").value;
+    const sent = Object.assign(document.createElement("button"), { name: "cell", value: source + token.slice(1), hidden: true });
+    const form = cell.closest("form");
+    form.append(sent);
+    form.requestSubmit(sent);
+    sent.remove();
+  }
+  document.addEventListener("click", (event) => {
+    const cell = event.target.closest?.(".map td[title]");
+    if (!cell) return;
+    stopAt(cell, cell.closest(".map").querySelector("[tabindex='0']"));
+    cell.focus();
+    choose(cell);
+  });
   const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
   document.addEventListener("keydown", (event) => {
-    const button = event.target.closest?.(".map button");
+    const here = event.target.closest?.(".map :is(button, td[title])");
     const step = steps[event.key];
-    if (!button || (!step && event.key !== "Home" && event.key !== "End")) return;
+    if (here?.matches("td") && (event.key === "Enter" || event.key === " ")) {
+      event.preventDefault();
+      choose(here);
+    }
+    if (!here || (!step && event.key !== "Home" && event.key !== "End")) return;
     event.preventDefault();
-    const rows = cells(button.closest(".map"));
-    let y = rows.findIndex((row) => row.includes(button));
-    let x = rows[y].indexOf(button);
+    const rows = stops(here.closest(".map"));
+    let y = rows.findIndex((row) => row.includes(here));
+    let x = rows[y].indexOf(here);
     if (step) [y, x] = [y + step[0], x + step[1]];
     else x = event.key === "Home" ? 0 : rows[y].length - 1;
     const next = rows[y]?.[Math.min(x, rows[y].length - 1)];
     if (!next || x < 0) return;
-    button.tabIndex = -1;
-    next.tabIndex = 0;
+    stopAt(next, here);
     next.focus();
   });
 
@@ -157,6 +184,8 @@
   document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
     prepare();
     if (ctx?.target?.id !== "answer") return;
+    if (returns && document.activeElement === document.body) document.querySelector("#map [tabindex='0']")?.focus({ preventScroll: true });
+    returns = false;
     for (const choice of document.querySelectorAll(".tokens input[type=radio]")) choice.checked = choice.defaultChecked;
     if (ctx.request.submitter?.name === "switch") document.querySelector(".ablation")?.scrollIntoView({ block: "nearest" });
   });

@@ -1,7 +1,8 @@
 """The cells of the map as HTML, a row at a time.
 
-A map has thousands of cells, and each is the same button but for six words: putting them together here takes an eighth
-of the time that a loop of the template takes. Of others are only the source's name and the tokens; they are escaped.
+A map has thousands of cells, each the same but for a few words: putting them together here takes an eighth of the time
+that a loop of the template takes. They are no buttons, which take a browser longer: `static/live.js` lets them be
+chosen, and without scripts the heads of rows and columns can be. Of others are only the tokens; they are escaped.
 """
 
 from collections.abc import Sequence
@@ -13,22 +14,17 @@ from app.live.grid import Column, Row
 from app.web.numbers import value
 from app.web.tokens import glyphs
 
-CELL = (
-    '      <td><button type="submit" name="cell" value="%s@%d" class="h%d"%s title="%s"></button></td>\n'
-)  # fmt: skip
+CELL = '<td class="h%d"%s title="%s"></td>'
 CHOSEN = ' aria-current="true"'
 
 
 def drawn(row: Row, columns: Sequence[Column], *, chosen: int | None) -> Markup:
     """`columns` are the tokens of the cells; `chosen` is the position of the cell that is told about, if it is in this
     row."""
-    source = escape(row.source)
     return Markup(
         "".join(
             CELL
             % (
-                source,
-                cell.position,
                 cell.level,
                 CHOSEN if cell.position == chosen else "",
                 ("nothing" if cell.index is None else f"{cell.index}: {value(cell.value)}") + _on(column.piece),

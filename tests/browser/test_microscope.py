@@ -27,7 +27,7 @@ def read(page: Page, **query: str) -> None:
 
 
 def cell(page: Page, row: int, token: int):  # type: ignore[no-untyped-def]
-    return page.locator("#map tbody tr").nth(row).locator("td button").nth(token)
+    return page.locator("#map tbody tr").nth(row).locator("td").nth(token)
 
 
 def test_a_cell_chooses_source_and_token_and_back_undoes_it(opened: Watched) -> None:
@@ -64,15 +64,19 @@ def test_heads_choose_a_layer_a_token_of_every_source_and_everything(opened: Wat
 def test_arrow_keys_move_in_the_map_which_is_one_stop_of_the_tab_key(opened: Watched) -> None:
     page = opened()
     read(page)
-    assert page.locator("#map button[tabindex='0']").count() == 1
-    page.locator("#map button[tabindex='0']").focus()
+    assert page.locator("#map [tabindex='0']").count() == 1
+    page.locator("#map [tabindex='0']").focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    focused = page.evaluate("document.activeElement.value")
+    source, token = page.evaluate(
+        "[document.activeElement.parentElement.cells[0].innerText, document.activeElement.cellIndex - 1]"
+    )
     page.keyboard.press("Enter")
-    expect(page.locator("#detail h2")).to_contain_text(f"token {focused.split('@')[1]},")
-    assert question(page)["source"] == focused.split("@")[0]
+    expect(page.locator("#detail h2")).to_contain_text(f"token {token},")
+    assert question(page)["source"] == source
+    assert page.locator("#map [tabindex='0']").count() == 1
+    expect(page.locator("#map td[aria-current]")).to_be_focused()
 
 
 def test_shift_and_click_chooses_a_span_and_a_click_a_token_again(opened: Watched) -> None:
@@ -209,7 +213,8 @@ def test_the_map_is_read_and_used_without_javascript(opened: Watched) -> None:
     page = opened(java_script_enabled=False)
     page.goto(f"{LIVE}?text={quote('Read the map without scripts, please.')}")
     page.get_by_role("button", name="Compute").first.click()
-    cell(page, 1, 4).click()
+    page.locator("#map tbody th button").nth(1).click()
+    page.locator("#map thead th:not(.corner) button").nth(4).click()
     if page.get_by_role("button", name="Compute what the model expects next").count():
         page.get_by_role("button", name="Compute what the model expects next").click()
     expect(page.locator("#detail h2")).to_contain_text("token 4")
