@@ -168,6 +168,7 @@ class _Cards:
 def _cards(path: Path) -> dict[str, _Card]:
     if not path.is_file():
         return {}
-    told = json.loads(path.read_text(encoding="utf-8"))
-    measured = datetime.fromisoformat(told["measured"])
-    return {name: _Card(figures=figures, measured=measured) for name, figures in told["cards"].items()}
+    return {
+        name: _Card(figures=card["figures"], measured=datetime.fromisoformat(card["measured"]))
+        for name, card in json.loads(path.read_text(encoding="utf-8")).items()
+    }

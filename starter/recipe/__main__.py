@@ -129,10 +129,11 @@ def evaluate(recipe: Recipe) -> None:
         ]  # fmt: skip
         with partial.open("w") as file:
             subprocess.run(command, check=True, cwd=ROOT, stdout=file)
-        cards |= {card["source"]: card for card in json.loads(partial.read_text())}
+        measured = datetime.now(UTC).isoformat(timespec="seconds")
+        found = json.loads(partial.read_text())
+        cards |= {card["source"]: {"measured": measured, "figures": card} for card in found}
         partial.unlink()
-    measured = datetime.now(UTC).isoformat(timespec="seconds")
-    recipe.cards.write_text(json.dumps({"measured": measured, "cards": cards}, ensure_ascii=False) + "\n")
+    recipe.cards.write_text(json.dumps(cards, ensure_ascii=False) + "\n")
 
 
 def dashboards(recipe: Recipe) -> None:

@@ -75,9 +75,8 @@ async def test_what_a_dictionary_measured_comes_with_it(database: Database, tmp_
     base = tmp_path / "starter" / "gemma-3-270m"
     write(base / "resid_post" / "layer_12_width_64_l0_medium")
     write(base / "resid_post" / "layer_9_width_64_l0_medium")
-    cards = {"resid_post/layer_12_width_64_l0_medium": measured()}
-    told = {"measured": "2026-01-02T03:04:05+00:00", "cards": cards}
-    (base / "quality.json").write_text(json.dumps(told))
+    told = {"measured": "2026-01-02T03:04:05+00:00", "figures": measured()}
+    (base / "quality.json").write_text(json.dumps({"resid_post/layer_12_width_64_l0_medium": told}))
     for _ in range(2):
         await register_starter(database, root=tmp_path)
     async with database.session() as session:
