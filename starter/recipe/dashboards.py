@@ -28,6 +28,8 @@ from inference.harvest.command import FINDINGS, FOUND, harvest
 
 FEATURES, VECTORS, CORPUS = "features.parquet", "label_vectors.npy", "corpus"
 VOCABULARY = "vocabulary.parquet"
+PER_BAND = 4
+"""Examples of each band: one fewer than usual keeps the suite within 128 MiB."""
 
 
 def places(suite: Path, model: str) -> dict[str, list[Place]]:
@@ -52,6 +54,7 @@ def asked(by_set: dict[str, list[Place]], *, model: str, model_path: Path, work:
         corpus=AskedCorpus(place=sampled.name, passage_tokens=passage_tokens),
         after={one.name: other for one, other in beside},
         before={other.name: one for one, other in beside},
+        plan={"per_band": PER_BAND},
         model_path=str(model_path),
     )
 
