@@ -9,11 +9,9 @@ On a CPU in float32 a run that was stopped and started again ends in the same bi
 
 import gc
 import json
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -25,18 +23,18 @@ from inference.gemma.sites import Site
 from inference.training import beginning, saving
 from inference.training.bank import Outcome, make_bank
 from inference.training.calibrate import Report
-from inference.training.config import TrainConfig, bank_layers, config_from
+from inference.training.config import TrainConfig, bank_layers
 from inference.training.export import HeldOut, bank_folders, export_bank
+from inference.training.identity import identity_of, of_earlier
 from inference.training.metrics import DictionaryRow, Row, rows_of
+from inference.training.moments import load_moments, moments
 from inference.training.normalise import Scaling, least_squares, measure, token_weight
 from inference.training.schedule import rate_factor, steps_in_time
+from inference.training.stopping import stopping
 from inference.training.stream import ActivationStream, SiteReader, TokenSource, shape_stream
 
 SAMPLE_TOKENS = 32_768
 """From which means, scales and least-squares maps are taken."""
-
-NOT_THE_RUN = ("out", "time_limit_s", "log_every_steps", "checkpoint_every_steps", "checkpoint", "device", "save_dtype")
-"""Settings that may change when a run goes on."""
 
 
 class Model(SiteReader, Protocol):
@@ -116,7 +114,7 @@ class Trainer:
             self.scalings[site] = Scaling(tensors[f"middle.{site}"], tensors[f"scale.{site}"])
         for number, (bank, optimiser) in enumerate(zip(self.banks, self.optimisers, strict=True)):
             bank.load_state_dict(_below(tensors, f"bank.{number}."))
-            _load_moments(optimiser, _below(tensors, f"adam.{number}."))
+            load_moments(optimiser, _below(tensors, f"adam.{number}."))
         self.stream.restore(record["stream"])
         self._cut_log()
 
@@ -256,7 +254,7 @@ class Trainer:
         tensors: dict[str, Tensor] = {}
         for number, (bank, optimiser) in enumerate(zip(self.banks, self.optimisers, strict=True)):
             tensors |= {f"bank.{number}.{name}": tensor for name, tensor in bank.state_dict().items()}
-            tensors |= {f"adam.{number}.{name}": tensor for name, tensor in _moments(optimiser).items()}
+            tensors |= {f"adam.{number}.{name}": tensor for name, tensor in moments(optimiser).items()}
         for site, scaling in self.scalings.items():
             tensors |= {f"middle.{site}": scaling.middle, f"scale.{site}": scaling.scale}
         record = {"step": self.step, "seconds": self.seconds, "stream": self.stream.state()}
@@ -314,32 +312,6 @@ def train(
     return trainer.export(told)
 
 
-@contextmanager
-def stopping() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set, for as long as the context is open."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {kind: signal.signal(kind, lambda *_: stop.set()) for kind in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
-
-
-def identity_of(config: TrainConfig) -> dict[str, Any]:
-    """What makes a run the one it is."""
-    return {key: value for key, value in config.to_json().items() if key not in NOT_THE_RUN}
-
-
-def of_earlier(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The identity in a run's folder, with what settings that came later stood at when there were none."""
-    values = {key: value for key, value in found.items() if key != "origin"}
-    return {**identity_of(config_from({"out": ".", **values})), "origin": found.get("origin")}
-
-
 def compute_dtype(asked: str, device: torch.device) -> torch.dtype:
     if asked == "auto":
         return torch.bfloat16 if has_bfloat16(device) else torch.float32
@@ -348,19 +320,6 @@ def compute_dtype(asked: str, device: torch.device) -> torch.dtype:
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _moments(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    state = optimiser.state_dict()["state"]
-    return {f"{number}.{name}": tensor for number, values in state.items() for name, tensor in values.items()}
-
-
-def _load_moments(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        number, name = key.split(".")
-        state.setdefault(int(number), {})[name] = tensor
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
 def _step_of(line: str) -> int:
