@@ -20,6 +20,7 @@ Sort = Literal["index", "density", "peak", "mean", "score"]
 SORTS: tuple[Sort, ...] = get_args(Sort)
 Kind = Literal["", "alive", "dead", "dense"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+HAS_EXAMPLES = "exists (select from example where harvest_id = %(harvest)s and example.index = stat.index)"
 COUNTED = 10_000
 """Matches are counted up to here; more of them are `more than`."""
 LONGEST = 200
@@ -121,10 +122,12 @@ async def rows(session: AsyncSession, source: SourceRow, filters: Filters, *, co
         if filters.sort != "index":
             further = f"({key} {beyond} %(value)s::real or ({key} = %(value)s::real and index > %(after)s))"
         where += f" and {further}"
-    query = f"""
-        select index, density, peak, mean, score, flags from {_table(source)} stat
-        where {where} order by {order} limit %(count)s
-    """
+    columns = "index, density, peak, mean, score, flags"
+    chosen = f"select {columns} from {_table(source)} stat where {where} order by {order}"
+    if filters.examples:
+        # Put in order first: of what is on top only as many are looked for as are shown, and nearly all have examples.
+        chosen = f"select * from ({chosen} offset 0) stat where {HAS_EXAMPLES} order by {order}"
+    query = f"{chosen} limit %(count)s"
     return [
         Row(index=index, density=density, peak=peak, mean=mean, score=score, flags=flags)
         for index, density, peak, mean, score, flags in await fetch(session, query, values)
@@ -136,7 +139,7 @@ async def total(session: AsyncSession, source: SourceRow, filters: Filters) -> i
     if not filters.chosen:
         return source.width
     values: dict[str, Any] = {"most": COUNTED + 1}
-    where = _where(source, filters, values)
+    where = _where(source, filters, values) + (f" and {HAS_EXAMPLES}" if filters.examples else "")
     query = f"select count(*) from (select 1 from {_table(source)} stat where {where} limit %(most)s) found"
     return int((await fetch(session, query, values))[0][0])
 
@@ -169,10 +172,6 @@ def _where(source: SourceRow, filters: Filters, values: dict[str, Any]) -> str:
             column, _, side = name.partition("_")
             values[name] = number / 100 if column == "density" else number
             parts.append(f"{column} {'>=' if side == 'from' else '<='} %({name})s::real")
-    if filters.examples:
-        # Grouped by its key, which is read in order and merged with the list's: a look at each feature, or a hash of
-        # every band, takes several times as long.
-        parts.append("index in (select index from example where harvest_id = %(harvest)s group by index)")
     if filters.q:
         values["q"] = filters.q
         values["like"] = "%" + filters.q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
