@@ -10,9 +10,12 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from app.db.account import Account, let_through
 from inference.errors import Unavailable
@@ -26,8 +29,6 @@ LOG_BYTES = 8 * 2**20
 """A log longer than this is put aside at the next start, in place of the one put aside before."""
 
 SETTINGS = {
-    # Small: the model needs the memory, and the operating system's cache serves the pages that Postgres does not hold.
-    "shared_buffers": "64MB",
     "work_mem": "16MB",
     "maintenance_work_mem": "96MB",
     "effective_cache_size": "1GB",
@@ -55,6 +56,8 @@ SETTINGS = {
     "log_min_messages": "warning",
     "log_checkpoints": "off",
 }
+BUFFERS_MIB = 64
+"""Least memory for pages of the database. Small, because the model needs the memory."""
 
 
 def prepare(data: Path, account: Account) -> None:
@@ -144,11 +147,27 @@ def _sync(programs: Path, data: Path, account: Account) -> None:
 
 
 def _write_settings(path: Path, socket_folder: Path) -> None:
-    settings = SETTINGS | {"unix_socket_directories": f'"{socket_folder}"'}
+    buffers = buffers_mib(_size(path.parent / "base"), psutil.virtual_memory().total)
+    settings = SETTINGS | {"unix_socket_directories": f'"{socket_folder}"', "shared_buffers": f"{buffers}MB"}
     lines = ["# Written anew at every start. Put settings of your own into own.conf, one folder up."]
     lines += [f"{name} = '{value}'" for name, value in settings.items()]
     path.write_text("\n".join([*lines, "include = '../own.conf'", ""]))
     (path.parents[1] / "own.conf").touch()
+
+
+def buffers_mib(data_bytes: int, memory_bytes: int) -> int:
+    """Memory for pages of a database of this size: an eighth of it. What does not fit comes from the system's cache,
+    which takes three times as long, and more than a sixteenth of the machine's memory is not ours to take."""
+    return max(BUFFERS_MIB, min(data_bytes // 8, memory_bytes // 16) // 2**20)
+
+
+def _size(folder: Path) -> int:
+    """Of all files below; one that goes away meanwhile counts for nothing."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            total += path.lstat().st_size
+    return total
 
 
 def _as(account: Account) -> dict[str, Any]:

@@ -309,6 +309,19 @@ def test_a_mistake_in_ones_own_settings_is_named(made_home: Path) -> None:
     server.stop()
 
 
+@pytest.mark.parametrize(
+    ("data_gib", "memory_gib", "expected"), [(0, 24, 64), (0.4, 24, 64), (4, 24, 512), (100, 24, 1536), (100, 0.5, 64)]
+)
+def test_pages_of_a_large_database_get_more_memory(data_gib: float, memory_gib: float, expected: int) -> None:
+    assert programs.buffers_mib(int(data_gib * 2**30), int(memory_gib * 2**30)) == expected
+
+
+def test_a_new_database_takes_little_memory(made_home: Path) -> None:
+    server = EmbeddedPostgres(made_home)
+    assert ask(server.start(), "show shared_buffers") == "64MB"
+    server.stop()
+
+
 def test_a_long_log_is_put_aside(made_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "LOG_BYTES", 10)
     server = EmbeddedPostgres(made_home)
