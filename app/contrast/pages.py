@@ -23,6 +23,7 @@ from app.web.forms import text_fields
 from app.web.house import house_of
 from app.web.patience import Gone
 from app.web.sharing import Shared
+from app.web.tables import Table
 from inference.engine.protocol import EngineError
 from inference.errors import BadInput, GemlensError, NotFound
 
@@ -87,18 +88,12 @@ async def cancel(request: Request, model: str, view: str) -> Response:
 
 @router.get("/{model}/contrast/{view}.csv")
 async def as_csv(request: Request, model: str, view: str) -> Response:
-    found = await _table(request, model, view)
-    return Response(tables.as_csv(found), media_type="text/csv; charset=utf-8", headers=_file(request, found, "csv"))
+    return (await _table(request, model, view)).csv()
 
 
 @router.get("/{model}/contrast/{view}.parquet")
 async def as_parquet(request: Request, model: str, view: str) -> Response:
-    found = await _table(request, model, view)
-    return Response(
-        tables.as_parquet(found),
-        media_type="application/vnd.apache.parquet",
-        headers=_file(request, found, "parquet"),
-    )
+    return (await _table(request, model, view)).parquet()
 
 
 async def page(request: Request, kept: Kept) -> Response:
@@ -205,11 +200,12 @@ async def _of_model(request: Request, model: str, view: str) -> Kept:
     return kept
 
 
-async def _table(request: Request, model: str, view: str) -> ContrastView:
+async def _table(request: Request, model: str, view: str) -> Table:
     kept = await _of_model(request, model, view)
     if kept.result is None:
         raise NotFound("This contrast has no result yet. Its page says how far it is.")
-    return await drawn(request, kept, parse_shown(request.query_params), rows=None)
+    found = await drawn(request, kept, parse_shown(request.query_params), rows=None)
+    return tables.table(found, described=address(request.scope, "s", kept.id, suffix=".json"))
 
 
 async def _text(file: UploadFile, name: str) -> str:
@@ -223,12 +219,3 @@ async def _text(file: UploadFile, name: str) -> str:
     if "\x00" in text:
         raise BadInput(f"{named} holds NUL characters, so it is not UTF-8 text. Save it as UTF-8.")
     return text
-
-
-def _file(request: Request, view: ContrastView, kind: str) -> dict[str, str]:
-    described = address(request.scope, "s", view.id or "", suffix=".json")
-    return {
-        "Content-Disposition": f'attachment; filename="{view.model}-contrast-{view.id}.{kind}"',
-        "Link": f'<{described}>; rel="describedby"',
-        "Cache-Control": "no-cache",
-    }

@@ -1,13 +1,9 @@
-"""A contrast's features as CSV and Parquet: one row each, with the weights that they were computed on."""
-
-import csv
-import io
-from collections.abc import Sequence
-from typing import Any
+"""A contrast's features as a table: one row each, with the weights that they were computed on."""
 
 import msgspec
 
-from app.contrast.view import ContrastView, Row
+from app.contrast.view import ContrastView
+from app.web.tables import Table
 
 COLUMNS = {
     "rank": "int32", "source": "string", "index": "int32", "more_on": "string", "auc": "float64",
@@ -19,36 +15,23 @@ ABOUT = ("model", "checkpoint", "dtype", "version")
 """Columns that say the same in every row, so that a table alone says what it is of."""
 
 
-def as_csv(view: ContrastView) -> str:
+def table(view: ContrastView, *, described: str) -> Table:
+    """What the rows were computed from, prompts included, stands in a Parquet file's metadata."""
     assert view.outcome is not None
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow([*COLUMNS, *ABOUT])
-    about = [getattr(view.outcome.provenance, name) for name in ABOUT]
-    writer.writerows([*(getattr(row, name) for name in COLUMNS), *about] for row in view.outcome.rows)
-    return file.getvalue()
-
-
-def as_parquet(view: ContrastView) -> bytes:
-    """What the rows were computed from, prompts included, stands in the file's metadata."""
-    import pyarrow
-    import pyarrow.parquet
-
-    assert view.outcome is not None
-    about = {
-        "model": view.model,
-        "asked": msgspec.json.encode(view.asked),
-        "provenance": msgspec.json.encode(view.outcome.provenance),
-        "sources": msgspec.json.encode(view.outcome.sources),
-        "test": view.outcome.test,
-        "correction": view.outcome.correction,
-        "tests": str(view.outcome.tests),
-    }
-    schema = pyarrow.schema([(name, getattr(pyarrow, kind)()) for name, kind in COLUMNS.items()], metadata=about)
-    file = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table(_columns(view.outcome.rows), schema=schema), file, compression="zstd")
-    return file.getvalue()
-
-
-def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
-    return {name: [getattr(row, name) for row in rows] for name in COLUMNS}
+    outcome = view.outcome
+    about = [getattr(outcome.provenance, name) for name in ABOUT]
+    return Table(
+        name=f"{view.model}-contrast-{view.id}",
+        described=described,
+        columns=COLUMNS | dict.fromkeys(ABOUT, "string"),
+        rows=[(*(getattr(row, name) for name in COLUMNS), *about) for row in outcome.rows],
+        about={
+            "model": view.model,
+            "asked": msgspec.json.encode(view.asked),
+            "provenance": msgspec.json.encode(outcome.provenance),
+            "sources": msgspec.json.encode(outcome.sources),
+            "test": outcome.test,
+            "correction": outcome.correction,
+            "tests": str(outcome.tests),
+        },
+    )
