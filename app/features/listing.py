@@ -115,22 +115,23 @@ async def rows(session: AsyncSession, source: SourceRow, filters: Filters, *, co
     where = _where(source, filters, values)
     beyond, direction = ("<", "desc") if filters.descending else (">", "asc")
     key = f"coalesce({filters.sort}, -1)"
-    order = f"index {direction}" if filters.sort == "index" else f"{key} {direction}, index"
+    order = f"index {direction}" if filters.sort == "index" else f"key {direction}, index"
     if filters.after is not None:
         values["value"], values["after"] = filters.after
         further = f"index {beyond} %(after)s"
         if filters.sort != "index":
             further = f"({key} {beyond} %(value)s::real or ({key} = %(value)s::real and index > %(after)s))"
         where += f" and {further}"
-    columns = "index, density, peak, mean, score, flags"
+    columns = f"index, density, peak, mean, score, flags, {key} as key"
     chosen = f"select {columns} from {_table(source)} stat where {where} order by {order}"
     if filters.examples:
         # Put in order first: of what is on top only as many are looked for as are shown, and nearly all have examples.
+        # The key has a name, by which the planner knows that the order is the same outside.
         chosen = f"select * from ({chosen} offset 0) stat where {HAS_EXAMPLES} order by {order}"
     query = f"{chosen} limit %(count)s"
     return [
         Row(index=index, density=density, peak=peak, mean=mean, score=score, flags=flags)
-        for index, density, peak, mean, score, flags in await fetch(session, query, values)
+        for index, density, peak, mean, score, flags, _ in await fetch(session, query, values)
     ]
 
 
