@@ -108,7 +108,7 @@ def test_a_shared_link_shows_the_same(opened: Watched) -> None:
 
 
 def test_a_link_from_elsewhere_comes_at_once_and_then_asks_by_itself(opened: Watched, site: Site) -> None:
-    site.engine.seconds = 0.5
+    site.engine.seconds = 2.0
     page = opened()
     page.goto(f"{LIVE}?text=" + quote("A text that nobody asked about before"))
     expect(page.get_by_text("Reading the text")).to_be_visible()

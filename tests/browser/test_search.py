@@ -42,9 +42,12 @@ def query(page: Page) -> dict[str, str]:
 def test_a_query_shows_hits_with_evidence_and_a_clean_address(opened: Watched) -> None:
     page = opened()
     page.goto("/search")
+    box = page.get_by_label("Search features")
+    expect(box).to_be_focused()
     page.keyboard.press("Escape")
+    expect(box).not_to_be_focused()
     page.keyboard.press("/")
-    expect(page.get_by_label("Search features")).to_be_focused()
+    expect(box).to_be_focused()
     page.keyboard.type("doctor")
     page.keyboard.press("Enter")
     expect(page.locator(".hit").first).to_be_visible()
